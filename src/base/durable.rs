@@ -1,0 +1,59 @@
+//! A file that is there whole or not at all, also after a power cut.
+
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::io::{self, Write as _};
+use std::path::Path;
+
+/// Puts `content` in the place of the file at `path`, whose folder is made if it is not there. It is on the disk when
+/// this returns. Only one thread at a time may do so with the same path.
+///
+/// # Errors
+/// When the system refuses; then the file is as it was.
+pub fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
+    let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else {
+        return Err(io::ErrorKind::InvalidInput.into());
+    };
+    fs::create_dir_all(folder)?;
+    let mut hidden = OsString::from(".");
+    hidden.push(name);
+    hidden.push(".new");
+    let new = folder.join(hidden);
+    let replaced = File::create(&new).and_then(|mut file| {
+        file.write_all(content)?;
+        file.sync_all()?;
+        fs::rename(&new, path)
+    });
+    if replaced.is_err() {
+        let _ = fs::remove_file(&new);
+    }
+    replaced?;
+    // The name is the folder's content.
+    File::open(folder)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_file_is_replaced_and_nothing_else_is_left() {
+        let folder = std::env::temp_dir().join(format!("perch-durable-{:016x}", rand::random::<u64>()));
+        let file = folder.join("inner/file");
+        for content in [&b"first"[..], b"2"] {
+            replace(&file, content).unwrap();
+            assert_eq!(fs::read(&file).unwrap(), content);
+        }
+        assert_eq!(fs::read_dir(folder.join("inner")).unwrap().count(), 1);
+        fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_replaced_stays() {
+        let folder = std::env::temp_dir().join(format!("perch-durable-{:016x}", rand::random::<u64>()));
+        fs::create_dir_all(folder.join("file")).unwrap();
+        assert!(replace(&folder.join("file"), b"x").is_err(), "it is a folder");
+        assert_eq!(fs::read_dir(&folder).unwrap().count(), 1);
+        fs::remove_dir_all(folder).unwrap();
+    }
+}

@@ -1,0 +1,390 @@
+//! Requests that a running camera's controls be told or changed, from whatever thread to the capture thread.
+//!
+//! The source belongs to the capture thread, which answers between two pictures. It is woken when nobody watches: an
+//! open source has controls whether or not its pictures are wanted. While there is no source, requests are refused at
+//! once; none waits for longer than [`PATIENCE`], and few wait at once.
+
+use std::collections::VecDeque;
+use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use log::warn;
+
+use super::demand::Demand;
+use super::kept_controls::KeptControls;
+use crate::capture::tuning::{Control, ControlError, ControlKind, Patch, changes};
+use crate::capture::{CameraSource, CaptureError};
+
+/// How long a request may wait for the capture thread, and for the camera.
+const PATIENCE: Duration = Duration::from_secs(3);
+/// Most requests that wait at once: fewer than there are threads for HTTP.
+const MOST_REQUESTS: usize = 4;
+
+/// Why controls were not told or changed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TuningError {
+    /// The camera does not take it; nothing was changed.
+    #[error("{0}")]
+    Refused(String),
+    /// There is no camera now.
+    #[error("the camera is not there")]
+    Absent,
+    /// The camera has not answered in time.
+    #[error("the camera did not answer within {} s", PATIENCE.as_secs())]
+    Late,
+    /// Too many ask at once.
+    #[error("too many requests for this camera's controls are waiting")]
+    Busy,
+}
+
+type Answer = Result<Vec<Control>, TuningError>;
+
+struct Request {
+    patch: Option<Patch>,
+    answer: SyncSender<Answer>,
+    /// Whoever asked waits no longer than this.
+    until: Instant,
+}
+
+#[derive(Default)]
+struct Waiting {
+    is_open: bool,
+    requests: VecDeque<Request>,
+}
+
+/// Where requests wait, and what they have changed.
+#[derive(Default)]
+pub(super) struct Tuning {
+    waiting: Mutex<Waiting>,
+    kept: KeptControls,
+    /// What was said when values did not fit, so that it is said once.
+    complaints: Mutex<Vec<String>>,
+}
+
+impl Tuning {
+    pub(super) fn new(kept: KeptControls) -> Self {
+        Self { kept, ..Self::default() }
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    // What other threads ask.
+
+    /// All controls, after the changes of `patch`, if there is one, were made. The capture thread is woken by `demand`.
+    ///
+    /// # Errors
+    /// When the camera is not there, does not answer, or refuses the patch.
+    pub(super) fn ask(&self, patch: Option<Patch>, demand: &Demand) -> Answer {
+        let is_change = patch.is_some();
+        let (answer, answered) = sync_channel(1);
+        {
+            let mut waiting = self.waiting();
+            if !waiting.is_open {
+                return Err(TuningError::Absent);
+            }
+            if waiting.requests.len() >= MOST_REQUESTS {
+                return Err(TuningError::Busy);
+            }
+            waiting.requests.push_back(Request { patch, answer, until: Instant::now() + PATIENCE });
+        }
+        demand.nudge();
+        let answer = answered.recv_timeout(PATIENCE).unwrap_or_else(|error| match error {
+            RecvTimeoutError::Timeout => Err(TuningError::Late),
+            RecvTimeoutError::Disconnected => Err(TuningError::Absent),
+        });
+        if is_change {
+            self.kept.save();
+        }
+        answer
+    }
+
+    // What the capture thread does.
+
+    /// Gives a source that was just opened the values that were kept. What does not fit it is said once and left out.
+    ///
+    /// # Errors
+    /// When the source is lost.
+    pub(super) fn restore(&self, source: &mut dyn CameraSource) -> Result<(), CaptureError> {
+        let kept = self.kept.values();
+        if kept.is_empty() {
+            return Ok(());
+        }
+        let controls = source.controls()?;
+        // A stand-in, such as the test picture until a camera comes.
+        if controls.is_empty() {
+            return Ok(());
+        }
+        let device = source.describe();
+        let mut complaints = Vec::new();
+        let mut fitting = Patch::new();
+        for (key, value) in kept {
+            let patch = Patch::from_iter([(key, serde_json::json!(value))]);
+            match changes(&device, &controls, &patch) {
+                Ok(_) => fitting.extend(patch),
+                Err(problem) => complaints.push(problem),
+            }
+        }
+        for change in changes(&device, &controls, &fitting).unwrap_or_default() {
+            match source.change_controls(&[change]) {
+                Ok(()) => {}
+                Err(ControlError::Refused(problem)) => complaints.push(problem),
+                Err(ControlError::Source(error)) => return Err(error),
+            }
+        }
+        let mut said = self.complaints.lock().unwrap_or_else(PoisonError::into_inner);
+        if *said != complaints {
+            complaints.iter().for_each(|problem| warn!("a value that was kept is left out: {problem}"));
+            *said = complaints;
+        }
+        Ok(())
+    }
+
+    /// Requests are taken from now on, until what is returned is dropped.
+    pub(super) fn open(&self) -> Open<'_> {
+        self.waiting().is_open = true;
+        Open(self)
+    }
+
+    /// Answers one who waits, if somebody does, so that the next picture is not late; returns whether more do.
+    ///
+    /// # Errors
+    /// When the source is lost.
+    pub(super) fn answer(&self, source: &mut dyn CameraSource) -> Result<bool, CaptureError> {
+        let (next, more) = {
+            let mut waiting = self.waiting();
+            let now = Instant::now();
+            waiting.requests.retain(|request| request.until > now);
+            (waiting.requests.pop_front(), !waiting.requests.is_empty())
+        };
+        if let Some(Request { patch, answer, .. }) = next {
+            let told = match self.perform(source, patch.as_ref()) {
+                Ok(controls) => Ok(controls),
+                Err(ControlError::Refused(problem)) => Err(TuningError::Refused(problem)),
+                Err(ControlError::Source(error)) => return Err(error),
+            };
+            // Whoever asked may have given up this moment.
+            let _ = answer.send(told);
+        }
+        Ok(more)
+    }
+
+    fn perform(&self, source: &mut dyn CameraSource, patch: Option<&Patch>) -> Result<Vec<Control>, ControlError> {
+        let controls = source.controls()?;
+        let Some(patch) = patch else { return Ok(controls) };
+        let changes = changes(&source.describe(), &controls, patch).map_err(ControlError::Refused)?;
+        source.change_controls(&changes)?;
+        let controls = source.controls()?;
+        let is_button =
+            |key: &str| controls.iter().any(|control| control.key == key && control.kind == ControlKind::Button);
+        let lasting: Vec<_> = changes.into_iter().filter(|change| !is_button(&change.key)).collect();
+        self.kept.note(&lasting);
+        Ok(controls)
+    }
+}
+
+/// A source that can be asked. When it is dropped, all who wait are told that there is none.
+pub(super) struct Open<'a>(&'a Tuning);
+
+impl Drop for Open<'_> {
+    fn drop(&mut self) {
+        let mut waiting = self.0.waiting();
+        waiting.is_open = false;
+        waiting.requests.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::capture::tuning::tests::control;
+    use crate::capture::tuning::{Change, Value};
+    use crate::media::frame::Frame;
+    use serde_json::json;
+
+    /// A source with two controls that is lost, or refuses, when it is told to.
+    struct Scripted {
+        controls: Vec<Control>,
+        changed: Vec<(String, Option<Value>)>,
+        refuses: &'static str,
+        is_lost: bool,
+    }
+
+    impl Scripted {
+        fn new() -> Self {
+            let range = || ControlKind::Integer { minimum: 0, maximum: 10, step: 1 };
+            let controls =
+                vec![control("gain", range()), control("hue", range()), control("focus", ControlKind::Button)];
+            Self { controls, changed: Vec::new(), refuses: "", is_lost: false }
+        }
+    }
+
+    impl CameraSource for Scripted {
+        fn next_frame(&mut self, _: Duration) -> Result<Option<Frame>, CaptureError> {
+            Ok(None)
+        }
+
+        fn describe(&self) -> String {
+            "scripted".into()
+        }
+
+        fn controls(&mut self) -> Result<Vec<Control>, CaptureError> {
+            if self.is_lost { Err(CaptureError::Ended) } else { Ok(self.controls.clone()) }
+        }
+
+        fn change_controls(&mut self, changes: &[Change]) -> Result<(), ControlError> {
+            for Change { key, value } in changes {
+                if key == self.refuses {
+                    return Err(ControlError::Refused(format!("no {key} today")));
+                }
+                self.changed.push((key.clone(), value.clone()));
+            }
+            Ok(())
+        }
+    }
+
+    fn patch(value: &serde_json::Value) -> Patch {
+        value.as_object().unwrap().clone()
+    }
+
+    fn kept(values: &serde_json::Value) -> Tuning {
+        let kept = KeptControls::default();
+        let change = |(key, value): (&String, &serde_json::Value)| Change {
+            key: key.clone(),
+            value: Some(serde_json::from_value(value.clone()).unwrap()),
+        };
+        kept.note(&patch(values).iter().map(change).collect::<Vec<_>>());
+        Tuning::new(kept)
+    }
+
+    /// What a capture thread that idles answers to one request.
+    fn asked(tuning: Tuning, source: Scripted, request: Option<Patch>) -> (Answer, Tuning, Scripted) {
+        let demand = Arc::new(Demand::new(Duration::ZERO));
+        let tuning = Arc::new(tuning);
+        let asking = (Arc::clone(&tuning), Arc::clone(&demand));
+        let open = tuning.open();
+        let client = std::thread::spawn(move || asking.0.ask(request, &asking.1));
+        let mut source = source;
+        assert!(!demand.wait_for_readers(Duration::from_secs(30)));
+        let lost = tuning.answer(&mut source).is_err();
+        assert_eq!(lost, source.is_lost);
+        drop(open);
+        let answer = client.join().unwrap();
+        (answer, Arc::into_inner(tuning).unwrap(), source)
+    }
+
+    #[test]
+    fn a_camera_that_nobody_watches_answers_at_once() {
+        let began = Instant::now();
+        let (answer, ..) = asked(Tuning::default(), Scripted::new(), None);
+        assert_eq!(answer.unwrap(), Scripted::new().controls);
+        assert!(began.elapsed() < PATIENCE);
+    }
+
+    #[test]
+    fn what_was_changed_is_kept_and_buttons_are_not() {
+        let request = patch(&json!({ "gain": 3, "focus": true, "hue": null }));
+        let (answer, tuning, source) = asked(kept(&json!({ "hue": 1 })), Scripted::new(), Some(request));
+        answer.unwrap();
+        assert_eq!(source.changed.len(), 3);
+        assert_eq!(tuning.kept.values(), [("gain".to_owned(), Value::Integer(3))].into());
+    }
+
+    #[test]
+    fn a_patch_with_one_bad_value_reaches_no_camera() {
+        for (request, words) in
+            [(json!({ "gain": 3, "hue": 11 }), "`hue`: 11 is out of range: 0 to 10"), (json!({ "a": 1 }), "no such")]
+        {
+            let (answer, tuning, source) = asked(Tuning::default(), Scripted::new(), Some(patch(&request)));
+            let Err(TuningError::Refused(problem)) = answer else { panic!("{request}: {answer:?}") };
+            assert!(problem.contains(words) && problem.contains("scripted"), "{problem}");
+            assert_eq!((source.changed, tuning.kept.values().len()), (vec![], 0));
+        }
+    }
+
+    #[test]
+    fn what_the_driver_refuses_is_not_kept() {
+        let source = Scripted { refuses: "gain", ..Scripted::new() };
+        let (answer, tuning, _) = asked(Tuning::default(), source, Some(patch(&json!({ "gain": 3 }))));
+        assert_eq!(answer, Err(TuningError::Refused("no gain today".into())));
+        assert_eq!(tuning.kept.values().len(), 0);
+    }
+
+    #[test]
+    fn a_camera_that_is_lost_or_not_there_is_absent() {
+        let (answer, tuning, _) = asked(Tuning::default(), Scripted { is_lost: true, ..Scripted::new() }, None);
+        assert_eq!(answer, Err(TuningError::Absent));
+        assert_eq!(tuning.ask(None, &Demand::new(Duration::ZERO)), Err(TuningError::Absent), "closed again");
+    }
+
+    #[test]
+    fn a_capture_thread_that_is_stuck_makes_few_wait_and_none_for_long() {
+        let tuning = Arc::new(Tuning::default());
+        let demand = Arc::new(Demand::new(Duration::ZERO));
+        let open = tuning.open();
+        let began = Instant::now();
+        let clients: Vec<_> = (0..=MOST_REQUESTS)
+            .map(|_| {
+                let (tuning, demand) = (Arc::clone(&tuning), Arc::clone(&demand));
+                std::thread::spawn(move || tuning.ask(Some(patch(&json!({ "gain": 3 }))), &demand))
+            })
+            .collect();
+        let answers: Vec<_> = clients.into_iter().map(|client| client.join().unwrap()).collect();
+        let count = |error: TuningError| answers.iter().filter(|answer| **answer == Err(error.clone())).count();
+        assert_eq!((count(TuningError::Late), count(TuningError::Busy)), (MOST_REQUESTS, 1));
+        assert!(began.elapsed() < PATIENCE * 3);
+        let mut source = Scripted::new();
+        assert!(!tuning.answer(&mut source).unwrap());
+        assert_eq!(source.changed, [], "nobody waits for it any more");
+        drop(open);
+    }
+
+    #[test]
+    fn one_is_answered_between_two_pictures() {
+        let tuning = Arc::new(Tuning::default());
+        let demand = Arc::new(Demand::new(Duration::ZERO));
+        let _open = tuning.open();
+        let clients: Vec<_> = (0..2)
+            .map(|_| {
+                let (tuning, demand) = (Arc::clone(&tuning), Arc::clone(&demand));
+                std::thread::spawn(move || tuning.ask(None, &demand))
+            })
+            .collect();
+        while tuning.waiting().requests.len() < 2 {
+            demand.wait_for_readers(Duration::from_millis(100));
+        }
+        let more: Vec<_> = (0..3).map(|_| tuning.answer(&mut Scripted::new()).unwrap()).collect();
+        assert_eq!(more, [true, false, false]);
+        assert!(clients.into_iter().all(|client| client.join().unwrap().is_ok()));
+    }
+
+    #[test]
+    fn values_are_restored_and_those_that_do_not_fit_are_left_out_and_said_once() {
+        let tuning = kept(&json!({ "gain": 3, "hue": 99, "zoom": 1 }));
+        for _ in 0..2 {
+            let mut source = Scripted::new();
+            tuning.restore(&mut source).unwrap();
+            assert_eq!(source.changed, [("gain".to_owned(), Some(Value::Integer(3)))]);
+            assert_eq!(tuning.complaints.lock().unwrap().len(), 2);
+        }
+        assert_eq!(tuning.kept.values().len(), 3, "another camera may take them");
+    }
+
+    #[test]
+    fn one_value_that_the_driver_refuses_keeps_no_other_from_being_restored() {
+        let tuning = kept(&json!({ "gain": 3, "hue": 4 }));
+        let mut source = Scripted { refuses: "gain", ..Scripted::new() };
+        tuning.restore(&mut source).unwrap();
+        assert_eq!(source.changed, [("hue".to_owned(), Some(Value::Integer(4)))]);
+    }
+
+    #[test]
+    fn a_source_that_is_lost_meanwhile_is_an_error() {
+        let tuning = kept(&json!({ "gain": 3 }));
+        assert!(tuning.restore(&mut Scripted { is_lost: true, ..Scripted::new() }).is_err());
+    }
+}

@@ -1,0 +1,250 @@
+//! What the owner may set about a source.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::controls::{Controls, SensorMode};
+use crate::media::frame::PixelFormat;
+
+/// A size in pixels, written `1280x720`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Resolution {
+    /// Width in pixels: even, 32 to 4096.
+    pub width: usize,
+    /// Height in pixels: even, 32 to 4096.
+    pub height: usize,
+}
+
+impl FromStr for Resolution {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        let error =
+            || format!("`{text}` is not a resolution: write WIDTHxHEIGHT, both even, 32 to 4096, as in `1280x720`");
+        let (width, height) = text.split_once('x').ok_or_else(error)?;
+        let side = |text: &str| {
+            text.parse::<usize>().ok().filter(|side| (32..=4096).contains(side) && side % 2 == 0).ok_or_else(error)
+        };
+        Ok(Self { width: side(width)?, height: side(height)? })
+    }
+}
+
+impl TryFrom<String> for Resolution {
+    type Error = String;
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+impl From<Resolution> for String {
+    fn from(resolution: Resolution) -> Self {
+        resolution.to_string()
+    }
+}
+
+impl fmt::Display for Resolution {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}x{}", self.width, self.height)
+    }
+}
+
+/// Which source to open.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum SourceSpec {
+    /// The first camera found, else the test pattern.
+    Auto,
+    /// The test pattern.
+    Test,
+    /// A V4L2 device node.
+    V4l2(PathBuf),
+    /// A camera of libcamera: its first, or the one with this id or index.
+    Libcamera(Option<String>),
+    /// A file, a FIFO, or `-` for standard input.
+    File(PathBuf),
+}
+
+/// Why a source cannot be meant.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct SourceSpecError(String);
+
+impl FromStr for SourceSpec {
+    type Err = SourceSpecError;
+    fn from_str(text: &str) -> Result<Self, SourceSpecError> {
+        let forms = "auto, test, libcamera, libcamera:ID, 0, /dev/video0, file:PATH";
+        match text {
+            "auto" => return Ok(Self::Auto),
+            "test" => return Ok(Self::Test),
+            "libcamera" => return Ok(Self::Libcamera(None)),
+            "" => return Err(SourceSpecError(format!("the source is empty: use one of {forms}"))),
+            _ => {}
+        }
+        if text.bytes().all(|byte| byte.is_ascii_digit()) {
+            return Ok(Self::V4l2(format!("/dev/video{text}").into()));
+        }
+        if text.starts_with("/dev/") {
+            return Ok(Self::V4l2(text.into()));
+        }
+        match text.split_once(':') {
+            Some(("file", path)) if !path.is_empty() => Ok(Self::File(path.into())),
+            Some(("rtsp" | "rtsps" | "rtp" | "rtmp" | "http" | "https", _)) => Err(SourceSpecError(format!(
+                "network sources are not supported yet: pipe it in with `ffmpeg -i {text} -f yuv4mpegpipe -pix_fmt yuv420p - | perch --source file:-`"
+            ))),
+            Some(("libcamera", id)) if !id.is_empty() => Ok(Self::Libcamera(Some(id.into()))),
+            _ => Err(SourceSpecError(format!("`{text}` is not a source: use one of {forms}"))),
+        }
+    }
+}
+
+impl TryFrom<String> for SourceSpec {
+    type Error = SourceSpecError;
+    fn try_from(text: String) -> Result<Self, SourceSpecError> {
+        text.parse()
+    }
+}
+
+impl From<SourceSpec> for String {
+    fn from(spec: SourceSpec) -> Self {
+        spec.to_string()
+    }
+}
+
+impl fmt::Display for SourceSpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Auto => f.write_str("auto"),
+            Self::Test => f.write_str("test"),
+            Self::V4l2(path) => write!(f, "{}", path.display()),
+            Self::Libcamera(None) => f.write_str("libcamera"),
+            Self::Libcamera(Some(id)) => write!(f, "libcamera:{id}"),
+            Self::File(path) => write!(f, "file:{}", path.display()),
+        }
+    }
+}
+
+/// The `[camera]` section.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// What the camera is called, in addresses and in the log: letters, digits, `-` and `_`, 1 to 32 of them.
+    pub name: String,
+    /// Which source to open.
+    pub source: SourceSpec,
+    /// Wished size; files keep their own.
+    pub resolution: Resolution,
+    /// Wished frames per second, 1 to 120; files keep their own.
+    pub framerate: u32,
+    /// Whether a file begins again at its end.
+    #[serde(rename = "loop")]
+    pub repeat: bool,
+    /// How long a camera that was opened warms up before its pictures are shown, 0 to 60 s.
+    pub time_delay_s: u32,
+    /// How long a running camera may deliver nothing before it is restarted, 1000 to 10000 ms.
+    pub stall_timeout_ms: u64,
+    /// Formats that the encoder at hand reads from the camera's own memory. Not a setting: whoever starts the camera
+    /// knows the encoder. None: it is the CPU.
+    #[serde(skip)]
+    pub encoder_reads: Vec<PixelFormat>,
+    /// Whether the picture is mirrored left to right. This and what follows is for cameras of libcamera.
+    pub hflip: bool,
+    /// Whether the picture is mirrored top to bottom.
+    pub vflip: bool,
+    /// By how many degrees the picture is turned: 0 or 180.
+    pub rotation: u32,
+    /// How the sensor is read; the camera's choice when not set.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sensor_mode: Option<SensorMode>,
+    /// The picture's controls.
+    pub controls: Controls,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            name: "main".into(),
+            source: SourceSpec::Auto,
+            resolution: Resolution { width: 1280, height: 720 },
+            framerate: 30,
+            repeat: true,
+            time_delay_s: 0,
+            stall_timeout_ms: 2000,
+            encoder_reads: Vec::new(),
+            hflip: false,
+            vflip: false,
+            rotation: 0,
+            sensor_mode: None,
+            controls: Controls::default(),
+        }
+    }
+}
+
+impl Config {
+    /// The stall timeout.
+    #[must_use]
+    pub const fn stall_timeout(&self) -> Duration {
+        Duration::from_millis(self.stall_timeout_ms)
+    }
+
+    /// Checks what types cannot: `(key, what is wrong)` of the first bad value. [`Controls::validate`] is apart,
+    /// because it is a section of its own.
+    ///
+    /// # Errors
+    /// When a value is out of range.
+    pub fn validate(&self) -> Result<(), (&'static str, String)> {
+        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
+        if !(1..=32).contains(&self.name.len()) || !self.name.bytes().all(is_plain) {
+            return Err(("name", format!("`{}` is no name: 1 to 32 letters, digits, `-` or `_`", self.name)));
+        }
+        if !(1..=120).contains(&self.framerate) {
+            return Err(("framerate", format!("{} is out of range: 1 to 120 frames per second", self.framerate)));
+        }
+        if self.time_delay_s > 60 {
+            return Err(("time_delay_s", format!("{} is out of range: 0 to 60 s", self.time_delay_s)));
+        }
+        if !(1000..=10_000).contains(&self.stall_timeout_ms) {
+            return Err(("stall_timeout_ms", format!("{} is out of range: 1000 to 10000 ms", self.stall_timeout_ms)));
+        }
+        if ![0, 180].contains(&self.rotation) {
+            return Err(("rotation", format!("{} is not possible: 0 or 180 degrees", self.rotation)));
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sources_are_told_apart_by_their_form() {
+        assert_eq!("0".parse(), Ok(SourceSpec::V4l2("/dev/video0".into())));
+        assert_eq!("/dev/video2".parse(), Ok(SourceSpec::V4l2("/dev/video2".into())));
+        assert_eq!("file:-".parse(), Ok(SourceSpec::File("-".into())));
+        assert_eq!("file:a b.mp4".parse(), Ok(SourceSpec::File("a b.mp4".into())));
+        assert_eq!("auto".parse(), Ok(SourceSpec::Auto));
+        assert_eq!("libcamera".parse(), Ok(SourceSpec::Libcamera(None)));
+        let id = "/base/soc/i2c0mux/i2c@1/imx708@1a";
+        assert_eq!(format!("libcamera:{id}").parse(), Ok(SourceSpec::Libcamera(Some(id.into()))));
+        assert!("libcamera:".parse::<SourceSpec>().is_err());
+    }
+
+    #[test]
+    fn what_is_not_supported_names_the_way_round() {
+        let error = "rtsp://cam/1".parse::<SourceSpec>().unwrap_err().to_string();
+        assert!(error.contains("ffmpeg -i rtsp://cam/1"), "{error}");
+        assert!("webcam".parse::<SourceSpec>().unwrap_err().to_string().contains("file:PATH"));
+    }
+
+    #[test]
+    fn odd_and_huge_resolutions_are_refused() {
+        assert!("1280x720".parse::<Resolution>().is_ok());
+        for bad in ["1281x720", "1280", "0x0", "9999x720", "1280X720", "-2x720"] {
+            assert!(bad.parse::<Resolution>().is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! Encoding on the CPU with Cisco's OpenH264: Constrained Baseline, one slice, low latency.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use openh264::OpenH264API;
+use openh264::encoder::{
+    BitRate, Complexity, Encoder as Library, EncoderConfig, FrameRate, FrameType, IntraFramePeriod, Profile,
+    RateControlMode, UsageType,
+};
+use openh264::formats::YUVSlices;
+
+use super::{EncodeError, Encoder};
+use crate::media::access_unit::AccessUnit;
+use crate::media::frame::{Frame, PixelFormat};
+
+/// An OpenH264 encoder for I420 frames of one size.
+pub struct OpenH264Encoder {
+    library: Library,
+    size: (usize, usize),
+}
+
+impl OpenH264Encoder {
+    /// An encoder for pictures of `size` pixels that aims at `bitrate_bps`.
+    ///
+    /// Keyframes come only when forced: joiners and losses ask for theirs, and a regular one would cost every
+    /// viewer a burst.
+    ///
+    /// # Errors
+    /// When the library refuses the settings.
+    #[expect(clippy::cast_precision_loss, reason = "frame rates are small numbers")]
+    pub fn new(size: (usize, usize), framerate: u32, bitrate_bps: u32) -> Result<Self, EncodeError> {
+        let config = EncoderConfig::new()
+            .profile(Profile::Baseline)
+            .usage_type(UsageType::CameraVideoRealTime)
+            .complexity(Complexity::Low)
+            .rate_control_mode(RateControlMode::Bitrate)
+            .bitrate(BitRate::from_bps(bitrate_bps))
+            .max_frame_rate(FrameRate::from_hz(framerate as f32))
+            .skip_frames(false)
+            .num_threads(1)
+            .intra_frame_period(IntraFramePeriod::from_num_frames(0));
+        let library = Library::with_api_config(OpenH264API::from_source(), config)?;
+        let mut encoder = Self { library, size };
+        // The library would write its warnings straight to standard error, in a form of its own.
+        encoder.set_option("the trace level", openh264_sys2::ENCODER_OPTION_TRACE_LEVEL, &mut 0_i32)?;
+        Ok(encoder)
+    }
+
+    fn set_option<T>(
+        &mut self,
+        name: &'static str,
+        option: openh264_sys2::ENCODER_OPTION,
+        value: &mut T,
+    ) -> Result<(), EncodeError> {
+        // SAFETY: each caller passes the type that the option reads through the pointer, and it outlives the call.
+        let code = unsafe { self.library.raw_api().set_option(option, std::ptr::from_mut(value).cast()) };
+        if code == 0 { Ok(()) } else { Err(EncodeError::Option { option: name, code }) }
+    }
+}
+
+impl Encoder for OpenH264Encoder {
+    fn encode(&mut self, frame: &Arc<Frame>, force_keyframe: bool) -> Result<Option<AccessUnit>, EncodeError> {
+        if !self.takes(frame) {
+            let (width, height, format) = (frame.width(), frame.height(), frame.format());
+            return Err(EncodeError::UnsupportedFrame { encoder: self.name().to_owned(), width, height, format });
+        }
+        if force_keyframe {
+            self.library.force_intra_frame();
+        }
+        let planes = frame.planes();
+        if (0..3).any(|index| frame.plane(index).len() < planes[index].stride * planes[index].rows) {
+            return Err(EncodeError::Unreadable);
+        }
+        let picture = YUVSlices::new(
+            (frame.plane(0), frame.plane(1), frame.plane(2)),
+            self.size,
+            (planes[0].stride, planes[1].stride, planes[2].stride),
+        );
+        let stream = self.library.encode(&picture)?;
+        let is_keyframe = matches!(stream.frame_type(), FrameType::IDR);
+        let data = stream.to_vec();
+        Ok((!data.is_empty()).then(|| AccessUnit::new(Bytes::from(data), frame.captured_at(), is_keyframe)))
+    }
+
+    fn set_bitrate(&mut self, bitrate_bps: u32) -> Result<(), EncodeError> {
+        let mut info = openh264_sys2::SBitrateInfo {
+            iLayer: openh264_sys2::SPATIAL_LAYER_ALL,
+            iBitrate: i32::try_from(bitrate_bps).unwrap_or(i32::MAX),
+        };
+        self.set_option("the bitrate", openh264_sys2::ENCODER_OPTION_BITRATE, &mut info)
+    }
+
+    fn takes(&self, frame: &Frame) -> bool {
+        frame.format() == PixelFormat::I420 && (frame.width(), frame.height()) == self.size
+    }
+
+    fn name(&self) -> &str {
+        "OpenH264"
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::clock::Timestamp;
+    use crate::media::frame::packed_size;
+
+    const SIZE: (usize, usize) = (64, 48);
+
+    fn frame(shade: u8, at: u64) -> Arc<Frame> {
+        let bytes: Vec<u8> = (0..packed_size(PixelFormat::I420, SIZE))
+            .map(|i| 100 + (i as u8).wrapping_mul(31).wrapping_add(shade) % 40)
+            .collect();
+        Arc::new(Frame::packed(PixelFormat::I420, SIZE, Timestamp::from_nanos(at), Box::new(bytes)).unwrap())
+    }
+
+    fn nal_types(data: &[u8]) -> Vec<u8> {
+        crate::media::annex_b::nal_units(data).map(|nal| nal[0] & 31).collect()
+    }
+
+    #[test]
+    fn the_first_unit_is_a_constrained_baseline_keyframe_with_its_parameter_sets() {
+        let mut encoder = OpenH264Encoder::new(SIZE, 30, 500_000).unwrap();
+        let unit = encoder.encode(&frame(0, 7), false).unwrap().unwrap();
+        assert!(unit.is_keyframe);
+        assert_eq!(nal_types(&unit.data)[..3], [7, 8, 5]);
+        let sps = crate::media::annex_b::nal_units(&unit.data).next().unwrap();
+        assert_eq!((sps[1], sps[2] & 0x40), (66, 0x40), "profile_idc 66 with constraint_set1_flag");
+        assert_eq!(unit.pts, Timestamp::from_nanos(7));
+    }
+
+    #[test]
+    fn a_keyframe_comes_only_when_forced() {
+        let mut encoder = OpenH264Encoder::new(SIZE, 30, 500_000).unwrap();
+        let forced = [false, false, true, false];
+        let keyframes: Vec<bool> = (0..4)
+            .map(|i| encoder.encode(&frame(i, u64::from(i)), forced[i as usize]).unwrap().unwrap().is_keyframe)
+            .collect();
+        assert_eq!(keyframes, [true, false, true, false]);
+    }
+
+    #[test]
+    fn a_lower_bitrate_makes_smaller_units() {
+        let mut encoder = OpenH264Encoder::new(SIZE, 30, 2_000_000).unwrap();
+        let bytes = |encoder: &mut OpenH264Encoder, range: std::ops::Range<u8>| -> usize {
+            range
+                .map(|i| {
+                    encoder.encode(&frame(i.wrapping_mul(77), u64::from(i)), false).unwrap().map_or(0, |u| u.data.len())
+                })
+                .sum()
+        };
+        let before = bytes(&mut encoder, 0..30);
+        encoder.set_bitrate(100_000).unwrap();
+        let _settling = bytes(&mut encoder, 30..60);
+        let after = bytes(&mut encoder, 60..90);
+        assert!(after * 2 < before, "{after} bytes after, {before} before");
+    }
+
+    #[test]
+    fn a_frame_of_another_size_is_refused() {
+        let mut encoder = OpenH264Encoder::new((32, 32), 30, 500_000).unwrap();
+        let error = encoder.encode(&frame(0, 0), false).unwrap_err();
+        assert_eq!(error.to_string(), "OpenH264 cannot take 64×48 I420 frames");
+    }
+}

@@ -1,0 +1,11 @@
+//! What happens to pictures between camera and encoder: other pixel layouts, JPEG, decoding, and the pictures
+//! that perch draws itself.
+//!
+//! Nothing here waits, owns a thread or knows where a picture came from.
+
+pub mod canvas;
+pub mod convert;
+pub mod h264_decode;
+pub mod jpeg;
+pub mod slate;
+pub mod text;

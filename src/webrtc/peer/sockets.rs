@@ -1,0 +1,265 @@
+//! The sockets of a session, which do two things that the crate's do not.
+//!
+//! They answer a viewer's first nomination at once. A browser nominates the pair with its very first connectivity check. The crate's agent does not answer such a check
+//! before a check of its own has come back, and then waits for the viewer to repeat it, which takes a browser another
+//! 50 ms. It may answer as soon as its own check has come back (RFC 8445, section 7.3.1.5). So the sockets here keep
+//! the latest nominating check, and deliver it once more right behind the answer to the agent's own check. The agent
+//! verifies what is delivered as it does any packet; a check is never delivered more than twice.
+//!
+//! And one that is bound to loopback sends nothing elsewhere: the system refuses that, and the crate, which pairs every
+//! local with every remote candidate, would report each check as an error.
+
+use std::future::Future;
+use std::io::{self, IoSliceMut};
+use std::net::{SocketAddr, UdpSocket};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use webrtc::runtime::{
+    AsyncInterval, AsyncTcpListener, AsyncTcpStream, AsyncUdpSocket, JoinHandle, RecvMeta, TokioRuntime, Transmit,
+};
+
+/// Longest check that is kept; browsers send about 120 bytes.
+const LONGEST_CHECK: usize = 512;
+/// Bytes of a STUN header (RFC 8489, section 5).
+const STUN_HEADER: usize = 20;
+const MAGIC_COOKIE: [u8; 4] = [0x21, 0x12, 0xa4, 0x42];
+const BINDING_REQUEST: [u8; 2] = [0x00, 0x01];
+const BINDING_SUCCESS: [u8; 2] = [0x01, 0x01];
+/// USE-CANDIDATE (RFC 8445, section 16.1).
+const USE_CANDIDATE: u16 = 0x0025;
+
+/// Tokio, with these sockets.
+#[derive(Debug)]
+pub(super) struct Runtime;
+
+impl webrtc::runtime::Runtime for Runtime {
+    fn spawn(&self, future: Pin<Box<dyn Future<Output = ()> + Send>>) -> Box<dyn JoinHandle> {
+        TokioRuntime.spawn(future)
+    }
+
+    fn spawn_reactor(&self, size: usize, future: Pin<Box<dyn Future<Output = ()> + Send>>) -> Box<dyn JoinHandle> {
+        TokioRuntime.spawn_reactor(size, future)
+    }
+
+    fn wrap_udp_socket(&self, socket: UdpSocket) -> io::Result<Arc<dyn AsyncUdpSocket>> {
+        let is_loopback = socket.local_addr()?.ip().is_loopback();
+        let socket = TokioRuntime.wrap_udp_socket(socket)?;
+        Ok(Arc::new(Socket { socket, is_loopback, nomination: Mutex::default() }))
+    }
+
+    fn wrap_tcp_listener(&self, listener: std::net::TcpListener) -> io::Result<Arc<dyn AsyncTcpListener>> {
+        TokioRuntime.wrap_tcp_listener(listener)
+    }
+
+    fn connect_tcp<'a>(
+        &'a self,
+        address: SocketAddr,
+    ) -> Pin<Box<dyn Future<Output = io::Result<Arc<dyn AsyncTcpStream>>> + Send + 'a>> {
+        TokioRuntime.connect_tcp(address)
+    }
+
+    fn resolve_host<'a>(
+        &'a self,
+        host: &'a str,
+    ) -> Pin<Box<dyn Future<Output = io::Result<Vec<SocketAddr>>> + Send + 'a>> {
+        TokioRuntime.resolve_host(host)
+    }
+
+    fn sleep(&self, duration: Duration) -> Pin<Box<dyn Future<Output = ()> + Send + 'static>> {
+        TokioRuntime.sleep(duration)
+    }
+
+    fn interval(&self, period: Duration) -> Box<dyn AsyncInterval> {
+        TokioRuntime.interval(period)
+    }
+
+    fn block_on(&self, future: Pin<Box<dyn Future<Output = ()> + '_>>) {
+        TokioRuntime.block_on(future);
+    }
+
+    fn yield_now(&self) -> Pin<Box<dyn Future<Output = ()> + Send + 'static>> {
+        TokioRuntime.yield_now()
+    }
+
+    fn name(&self) -> &'static str {
+        TokioRuntime.name()
+    }
+}
+
+#[derive(Debug)]
+struct Socket {
+    socket: Arc<dyn AsyncUdpSocket>,
+    is_loopback: bool,
+    nomination: Mutex<Nomination>,
+}
+
+impl Socket {
+    fn nomination(&self) -> MutexGuard<'_, Nomination> {
+        self.nomination.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl AsyncUdpSocket for Socket {
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.socket.local_addr()
+    }
+
+    fn poll_send(&self, context: &mut Context<'_>, transmit: &Transmit<'_>) -> Poll<io::Result<usize>> {
+        if self.is_loopback && !transmit.destination.ip().is_loopback() {
+            return Poll::Ready(Ok(transmit.contents.len()));
+        }
+        self.socket.poll_send(context, transmit)
+    }
+
+    fn poll_recv(
+        &self,
+        context: &mut Context<'_>,
+        buffers: &mut [IoSliceMut<'_>],
+        metas: &mut [RecvMeta],
+    ) -> Poll<io::Result<usize>> {
+        if let (Some(buffer), Some(meta)) = (buffers.first_mut(), metas.first_mut())
+            && let Some((check, delivered)) = self.nomination().take_due(buffer.len())
+        {
+            buffer[..check.len()].copy_from_slice(&check);
+            *meta = delivered;
+            return Poll::Ready(Ok(1));
+        }
+        let received = self.socket.poll_recv(context, buffers, metas);
+        if let Poll::Ready(Ok(count)) = received {
+            for (buffer, meta) in buffers.iter().zip(&*metas).take(count) {
+                let bytes = &buffer[..meta.len.min(buffer.len())];
+                for packet in bytes.chunks(meta.stride.max(1)) {
+                    if packet.first().is_some_and(|byte| *byte < 2) && packet.len() <= LONGEST_CHECK {
+                        self.nomination().on_stun(packet, meta);
+                    }
+                }
+            }
+        }
+        received
+    }
+
+    fn max_gso_segments(&self) -> usize {
+        self.socket.max_gso_segments()
+    }
+
+    fn max_gro_segments(&self) -> usize {
+        self.socket.max_gro_segments()
+    }
+}
+
+/// The latest nominating check, and whether it is time to deliver it again. Pure.
+#[derive(Debug, Default)]
+struct Nomination {
+    check: Option<(Vec<u8>, RecvMeta)>,
+    is_due: bool,
+}
+
+impl Nomination {
+    fn on_stun(&mut self, packet: &[u8], meta: &RecvMeta) {
+        if is_nomination(packet) {
+            let mut meta = *meta;
+            (meta.len, meta.stride) = (packet.len(), packet.len());
+            self.check = Some((packet.to_vec(), meta));
+            self.is_due = false;
+        } else if is_stun(packet, BINDING_SUCCESS)
+            && self.check.as_ref().is_some_and(|(_, check)| check.addr == meta.addr)
+        {
+            self.is_due = true;
+        }
+    }
+
+    fn take_due(&mut self, room: usize) -> Option<(Vec<u8>, RecvMeta)> {
+        if !std::mem::take(&mut self.is_due) {
+            return None;
+        }
+        self.check.take().filter(|(check, _)| check.len() <= room)
+    }
+}
+
+fn is_stun(packet: &[u8], kind: [u8; 2]) -> bool {
+    packet.len() >= STUN_HEADER && packet[..2] == kind && packet[4..8] == MAGIC_COOKIE
+}
+
+/// Whether `packet` is a binding request with USE-CANDIDATE.
+fn is_nomination(packet: &[u8]) -> bool {
+    if !is_stun(packet, BINDING_REQUEST) {
+        return false;
+    }
+    let mut attributes = &packet[STUN_HEADER..];
+    while let [kind_high, kind_low, length_high, length_low, rest @ ..] = attributes {
+        if u16::from_be_bytes([*kind_high, *kind_low]) == USE_CANDIDATE {
+            return true;
+        }
+        let length = usize::from(u16::from_be_bytes([*length_high, *length_low])).next_multiple_of(4);
+        attributes = rest.get(length..).unwrap_or_default();
+    }
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn packet(kind: [u8; 2], attributes: &[u8]) -> Vec<u8> {
+        let length = u16::try_from(attributes.len()).unwrap().to_be_bytes();
+        [&kind[..], &length, &MAGIC_COOKIE, &[7; 12], attributes].concat()
+    }
+
+    fn from(port: u16) -> RecvMeta {
+        let mut meta = RecvMeta::default();
+        meta.addr = SocketAddr::from(([127, 0, 0, 1], port));
+        meta
+    }
+
+    /// USERNAME of five bytes (padded), then USE-CANDIDATE.
+    const NOMINATING: &[u8] = &[0, 6, 0, 5, b'a', b':', b'b', b'c', b'd', 0, 0, 0, 0, 0x25, 0, 0];
+
+    #[test]
+    fn a_nomination_is_delivered_again_behind_the_answer_and_only_once() {
+        let mut nomination = Nomination::default();
+        let check = packet(BINDING_REQUEST, NOMINATING);
+        nomination.on_stun(&check, &from(1));
+        assert!(nomination.take_due(1500).is_none(), "the agent's own check has not come back");
+        nomination.on_stun(&packet(BINDING_SUCCESS, &[]), &from(1));
+        let (again, meta) = nomination.take_due(1500).unwrap();
+        assert_eq!((again, meta.addr.port(), meta.len), (check.clone(), 1, check.len()));
+        nomination.on_stun(&packet(BINDING_SUCCESS, &[]), &from(1));
+        assert!(nomination.take_due(1500).is_none());
+    }
+
+    #[test]
+    fn an_answer_from_elsewhere_delivers_nothing() {
+        let mut nomination = Nomination::default();
+        nomination.on_stun(&packet(BINDING_REQUEST, NOMINATING), &from(1));
+        nomination.on_stun(&packet(BINDING_SUCCESS, &[]), &from(2));
+        assert!(nomination.take_due(1500).is_none());
+    }
+
+    #[test]
+    fn only_nominating_requests_are_kept() {
+        assert!(is_nomination(&packet(BINDING_REQUEST, NOMINATING)));
+        assert!(!is_nomination(&packet(BINDING_REQUEST, &NOMINATING[..12])));
+        assert!(!is_nomination(&packet(BINDING_SUCCESS, NOMINATING)));
+        assert!(!is_nomination(&packet(BINDING_REQUEST, &[0, 6, 0xff, 0xff, 1])), "a length beyond the end");
+        assert!(!is_nomination(&[0, 1]));
+    }
+
+    #[test]
+    fn a_loopback_socket_swallows_what_would_leave_the_machine() {
+        let tokio = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        tokio.block_on(async {
+            let bound = UdpSocket::bind("127.0.0.1:0").unwrap();
+            let own = bound.local_addr().unwrap();
+            let socket = webrtc::runtime::Runtime::wrap_udp_socket(&Runtime, bound).unwrap();
+            for destination in [SocketAddr::from(([192, 0, 2, 1], 9)), own] {
+                let transmit =
+                    Transmit { destination, ecn: None, contents: b"check", segment_size: None, src_ip: None };
+                let sent = std::future::poll_fn(|context| socket.poll_send(context, &transmit)).await;
+                assert_eq!(sent.unwrap(), 5, "{destination}");
+            }
+        });
+    }
+}

@@ -54,7 +54,10 @@ impl<'a> Supervisor<'a> {
                 self.show_privacy();
                 continue;
             }
-            match self.run_once() {
+            let asked = self.camera.tuning.open();
+            let outcome = self.run_once();
+            drop(asked);
+            match outcome {
                 Ok(()) | Err(CaptureError::Superseded) => {}
                 // A file that loops does not end; a pipe does, and its next writer is waited for.
                 Err(CaptureError::Ended) if !self.camera.capture_config.repeat => self.show_the_end(),
@@ -85,7 +88,6 @@ impl<'a> Supervisor<'a> {
         }
         self.camera.tuning.restore(&mut *opened.source)?;
         self.warm_up();
-        let _asked = self.camera.tuning.open();
         let mut idle = true;
         let mut last_picture = Instant::now();
         while !self.stopping() && !self.camera.privacy.is_on() {
@@ -196,6 +198,7 @@ impl<'a> Supervisor<'a> {
     /// Shows that the camera is off until it is switched on. The source is closed by now.
     fn show_privacy(&mut self) {
         self.set_state(State::Private, "the camera was switched off");
+        self.camera.tuning.close();
         let privacy = &self.camera.privacy;
         self.show_slate("Privacy", "The camera is switched off", || !privacy.is_on());
         self.set_state(State::Starting, "the camera was switched on");

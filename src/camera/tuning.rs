@@ -1,8 +1,8 @@
 //! Requests that a running camera's controls be told or changed, from whatever thread to the capture thread.
 //!
 //! The source belongs to the capture thread, which answers between two pictures. It is woken when nobody watches: an
-//! open source has controls whether or not its pictures are wanted. While there is no source, requests are refused at
-//! once; none waits for longer than [`PATIENCE`], and few wait at once.
+//! open source has controls whether or not its pictures are wanted. Requests wait while a source is being opened, and are
+//! refused at once while there is none; none waits for longer than [`PATIENCE`], and few wait at once.
 
 use std::collections::VecDeque;
 use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
@@ -47,10 +47,16 @@ struct Request {
     until: Instant,
 }
 
-#[derive(Default)]
 struct Waiting {
     is_open: bool,
     requests: VecDeque<Request>,
+}
+
+impl Default for Waiting {
+    /// The capture thread is about to open its source.
+    fn default() -> Self {
+        Self { is_open: true, requests: VecDeque::new() }
+    }
 }
 
 /// Where requests wait, and what they have changed.
@@ -142,10 +148,17 @@ impl Tuning {
         Ok(())
     }
 
-    /// Requests are taken from now on, until what is returned is dropped.
+    /// Requests are taken from now on, until what is returned is dropped: the source is about to be opened, or is open.
     pub(super) fn open(&self) -> Open<'_> {
         self.waiting().is_open = true;
         Open(self)
+    }
+
+    /// There is no source: all who wait are told so, and all who come, until it is [opened](Self::open).
+    pub(super) fn close(&self) {
+        let mut waiting = self.waiting();
+        waiting.is_open = false;
+        waiting.requests.clear();
     }
 
     /// Answers one who waits, if somebody does, so that the next picture is not late; returns whether more do.
@@ -185,14 +198,12 @@ impl Tuning {
     }
 }
 
-/// A source that can be asked. When it is dropped, all who wait are told that there is none.
+/// A source that can be asked, now or soon. When it is dropped, all who wait are told that there is none.
 pub(super) struct Open<'a>(&'a Tuning);
 
 impl Drop for Open<'_> {
     fn drop(&mut self) {
-        let mut waiting = self.0.waiting();
-        waiting.is_open = false;
-        waiting.requests.clear();
+        self.0.close();
     }
 }
 
@@ -283,6 +294,18 @@ mod tests {
         let (answer, ..) = asked(Tuning::default(), Scripted::new(), None);
         assert_eq!(answer.unwrap(), Scripted::new().controls);
         assert!(began.elapsed() < PATIENCE);
+    }
+
+    #[test]
+    fn whoever_asks_before_the_source_is_open_is_answered_by_it() {
+        let demand = Arc::new(Demand::new(Duration::ZERO));
+        let tuning = Arc::new(Tuning::default());
+        let asking = (Arc::clone(&tuning), Arc::clone(&demand));
+        let client = std::thread::spawn(move || asking.0.ask(None, &asking.1));
+        assert!(!demand.wait_for_readers(Duration::from_secs(30)));
+        let _open = tuning.open();
+        tuning.answer(&mut Scripted::new()).unwrap();
+        assert_eq!(client.join().unwrap().unwrap(), Scripted::new().controls);
     }
 
     #[test]

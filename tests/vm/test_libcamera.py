@@ -5,9 +5,10 @@ import re
 import time
 
 import pytest
-import recordings
+import requests
 from guest_perch import is_picture, is_slate
 from page_pictures import wait_for_recording
+from perch_process import wait_until
 
 pytestmark = [
     pytest.mark.timeout(420),
@@ -55,13 +56,20 @@ def test_a_worker_that_dies_or_hangs_shows_the_slate_and_ends_no_session(guest, 
     assert view.session() == session
 
 
-def test_a_webcam_through_libcamera_ten_times_out_and_in_under_one_viewer(guest, programs, load, plug, launch, watch):
+@pytest.fixture
+def webcam(guest, programs, load, plug):
+    """A webcam that libcamera takes, and what it calls it."""
     load("firmware_node")
     camera = plug(0, 0)
     names = re.findall(r"libcamera:\d+: .* \((.+)\)", guest.run("/tmp/perch probe"))
-    webcam = [name for name in names if not name.startswith("Virtual")]
-    assert len(webcam) == 1, names
-    perch = launch(f"libcamera:{webcam[0]}", program="/tmp/perch")
+    found = [name for name in names if not name.startswith("Virtual")]
+    assert len(found) == 1, names
+    return camera, found[0]
+
+
+def test_a_webcam_through_libcamera_ten_times_out_and_in_under_one_viewer(webcam, plug, launch, watch):
+    camera, name = webcam
+    perch = launch(f"libcamera:{name}", program="/tmp/perch")
     view = watch(perch.url)
     view.wait_until_live(60)
     wait_for_recording(view, 20)
@@ -77,6 +85,32 @@ def test_a_webcam_through_libcamera_ten_times_out_and_in_under_one_viewer(guest,
         view.wait_until_live(10)
         assert view.session() == session
     print("picture again after", ", ".join(f"{seconds:.2f}" for seconds in took), "s")
+
+
+def test_controls_through_libcamera_reach_the_webcam_and_the_one_plugged_in_after_it(guest, webcam, plug, launch, look):
+    camera, name = webcam
+    state = "/tmp/libcamera-controls"
+    perch = launch(f"libcamera:{name}", program="/tmp/perch", state=state)
+    viewer = look(perch)
+    viewer.wait_for(is_picture, 20, "the first picture")
+    page = requests.get(f"{perch.url}/api/cameras/main/controls", timeout=10).json()
+    known = {control["key"]: control for control in page["controls"]}
+    assert {"brightness", "contrast", "saturation"} <= set(known), page
+    assert known["brightness"].items() >= {"minimum": -1, "maximum": 1, "default": 0}.items(), page
+
+    refused = requests.patch(f"{perch.url}/api/cameras/main/controls", json={"brightness": 1.5}, timeout=10)
+    assert refused.status_code == 422 and "out of range: -1 to 1" in refused.json()["error"], refused.text
+    assert "usbcam: brightness is" not in camera.log()
+
+    changed = requests.patch(f"{perch.url}/api/cameras/main/controls", json={"brightness": 0.5}, timeout=10)
+    assert changed.status_code == 200, changed.text
+    wait_until(lambda: "usbcam: brightness is 32" in camera.log(), 10, "the webcam was told: half of its 64")
+
+    camera.stop()
+    viewer.wait_for(is_slate, 15, "the slate")
+    camera = plug(0, 1)
+    wait_until(lambda: "usbcam: brightness is 32" in camera.log(), 20, "the next webcam was told as well")
+    guest.run(f"rm -rf {state}")
 
 
 def test_probe_names_the_cameras(guest, programs):

@@ -3,7 +3,8 @@
  *
  * Plugs a camera (USB Video Class, one bulk endpoint, 640x480 at 15 fps) into port PORT of the kernel's virtual host
  * controller (vhci_hcd), which speaks USB/IP over a socket that it is given; the real uvcvideo driver takes it from
- * there. Ending this program pulls the camera out.
+ * there. It has a brightness, a contrast and a saturation, and says what they are set to; its picture stays as it is.
+ * Ending this program pulls the camera out.
  *
  * References: Documentation/usb/usbip_protocol.rst of the kernel; "USB Device Class Definition for Video Devices" 1.1.
  */
@@ -33,6 +34,19 @@ enum {
 
 /* USB/IP: 48 bytes of big-endian words, then data. */
 enum { CMD_SUBMIT = 1, CMD_UNLINK = 2, RET_SUBMIT = 3, RET_UNLINK = 4, HEADER_WORDS = 12 };
+
+/* The processing unit and its controls (section 4.2.2.3), two bytes each. */
+enum { PROCESSING_UNIT = 3, SET_CUR = 0x01, GET_CUR = 0x81, GET_MIN, GET_MAX, GET_RES, GET_LEN, GET_INFO, GET_DEF };
+
+static struct setting {
+	uint8_t selector;
+	const char *name;
+	int16_t least, most, first, now;
+} settings[] = {
+	{ 2, "brightness", -64, 64, 0, 0 },
+	{ 3, "contrast", 0, 64, 32, 32 },
+	{ 7, "saturation", 0, 128, 64, 64 },
+};
 
 struct urb {
 	uint32_t sequence;
@@ -84,14 +98,15 @@ static struct bytes configuration(int is_mjpeg)
 
 	PUT(&out, 9, 2, 0, 0, 2, 1, 0, 0x80, 250); /* total length: below */
 	PUT(&out, 8, 0x0b, 0, 2, 0x0e, 3, 0, 0); /* these two interfaces are one camera */
-	/* video control: a sensor that leads to the USB */
+	/* video control: a sensor that leads through the processing unit to the USB */
 	PUT(&out, 9, 4, 0, 0, 0, 0x0e, 1, 0, 0);
 	PUT(&out, 13, 0x24, 1, 0x00, 0x01);
-	put(&out, 2, 13 + 18 + 9);
+	put(&out, 2, 13 + 18 + 11 + 9);
 	put(&out, 4, 48000000);
 	PUT(&out, 1, 1);
 	PUT(&out, 18, 0x24, 2, 1, 0x01, 0x02, 0, 0, 0, 0, 0, 0, 0, 0, 3, 0, 0, 0);
-	PUT(&out, 9, 0x24, 3, 2, 0x01, 0x01, 0, 1, 0);
+	PUT(&out, 11, 0x24, 5, PROCESSING_UNIT, 1, 0, 0, 2, 0x0b, 0, 0); /* brightness, contrast, saturation */
+	PUT(&out, 9, 0x24, 3, 2, 0x01, 0x01, 0, PROCESSING_UNIT, 0);
 	/* video streaming: one format in one size and rate */
 	PUT(&out, 9, 4, 1, 0, 1, 0x0e, 2, 0, 0);
 	PUT(&out, 14, 0x24, 1, 1);
@@ -210,11 +225,46 @@ static void unlink_urb(uint32_t sequence, uint32_t target)
 		is_streaming = 0;
 }
 
-/* A request to endpoint 0. Video Class requests are those of its section 4.3.1.1 (probe and commit). */
-static void control(uint32_t sequence, const uint8_t setup[8], uint32_t length, int is_mjpeg)
+/* What the processing unit says to `request`; whether it can. */
+static int tell_setting(struct bytes *out, const struct setting *setting, uint8_t request)
 {
-	uint8_t kind = setup[0], request = setup[1], selector = setup[3], interface = setup[4];
+	switch (request) {
+	case GET_CUR: put(out, 2, (uint16_t)setting->now); return 1;
+	case GET_MIN: put(out, 2, (uint16_t)setting->least); return 1;
+	case GET_MAX: put(out, 2, (uint16_t)setting->most); return 1;
+	case GET_DEF: put(out, 2, (uint16_t)setting->first); return 1;
+	case GET_RES: put(out, 2, 1); return 1;
+	case GET_LEN: put(out, 2, 2); return 1;
+	case GET_INFO: PUT(out, 3); return 1; /* can be read and written */
+	default: return 0;
+	}
+}
+
+static int change_setting(struct setting *setting, const uint8_t *data, uint32_t length)
+{
+	int16_t value = length == 2 ? (int16_t)(data[0] | data[1] << 8) : INT16_MIN;
+
+	if (value < setting->least || value > setting->most)
+		return 0;
+	setting->now = value;
+	printf("usbcam: %s is %d\n", setting->name, value);
+	return 1;
+}
+
+static struct setting *setting_of(uint8_t selector)
+{
+	for (size_t i = 0; i < sizeof settings / sizeof settings[0]; i++)
+		if (settings[i].selector == selector)
+			return &settings[i];
+	return NULL;
+}
+
+/* A request to endpoint 0. Video Class requests are those of its sections 4.3.1.1 (probe and commit) and 4.2.2.3. */
+static void control(uint32_t sequence, const uint8_t setup[8], const uint8_t *data, uint32_t length, int is_mjpeg)
+{
+	uint8_t kind = setup[0], request = setup[1], selector = setup[3], interface = setup[4], unit = setup[5];
 	size_t most = setup[6] | setup[7] << 8;
+	struct setting *setting = interface == 0 && unit == PROCESSING_UNIT ? setting_of(selector) : NULL;
 	struct bytes out = { .length = 0 };
 	int is_known = 1;
 
@@ -236,6 +286,10 @@ static void control(uint32_t sequence, const uint8_t setup[8], uint32_t length, 
 	} else if (kind == 0x21 && interface == 1 && request == 1) {
 		if (selector == 2)
 			is_streaming = 1;
+	} else if (kind == 0xa1 && setting) {
+		is_known = tell_setting(&out, setting, request);
+	} else if (kind == 0x21 && setting && request == SET_CUR) {
+		is_known = change_setting(setting, data, length);
 	} else if (!(kind & 0x80) && !(kind & 0x60)) {
 		if (request == 1) /* CLEAR_FEATURE of the endpoint: how a bulk stream is stopped */
 			is_streaming = 0;
@@ -272,7 +326,7 @@ static void one_command(int is_mjpeg)
 	if (!is_in)
 		read_all(from_host, length);
 	if (endpoint == 0)
-		control(sequence, (const uint8_t *)&header[10], length, is_mjpeg);
+		control(sequence, (const uint8_t *)&header[10], from_host, length, is_mjpeg);
 	else if (is_in && waiting_count < MOST_URBS)
 		waiting[waiting_count++] = (struct urb){ sequence, length };
 	else

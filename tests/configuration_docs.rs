@@ -10,8 +10,9 @@ const EXAMPLE: &str = include_str!("../docs/perch.example.toml");
 /// The value of `section.key` as TOML, where it has one by default.
 fn default_of(path: &str) -> Option<String> {
     let defaults = toml::Table::try_from(Config::default()).unwrap();
-    let (section, key) = path.split_once('.')?;
-    Some(defaults.get(section)?.as_table()?.get(key)?.to_string())
+    let mut keys = path.split('.');
+    let first = defaults.get(keys.next()?)?;
+    Some(keys.try_fold(first, |table, key| table.as_table()?.get(key))?.to_string())
 }
 
 /// The reference's row of a key, cell by cell.

@@ -16,6 +16,7 @@ use crate::media::annex_b;
 use crate::media::frame::{Frame, FramePool, PixelFormat};
 use crate::process::convert::Converter;
 use crate::process::h264_decode::H264Decoder;
+use crate::process::stages::Stages;
 
 /// How long one wait lasts at most, so that a shutdown is noticed.
 const TICK: Duration = Duration::from_millis(200);
@@ -34,6 +35,9 @@ pub(super) struct EncodeLoop<'a> {
     encoder: Option<Box<dyn Encoder>>,
     converter: Converter,
     decoder: Option<H264Decoder>,
+    stages: Option<Stages>,
+    /// Of the settings that the stages were made by.
+    stages_version: Option<u64>,
     pool: FramePool,
     bitrate_bps: u32,
     last_jpeg: Option<Instant>,
@@ -56,6 +60,8 @@ impl<'a> EncodeLoop<'a> {
             encoder: None,
             converter: Converter::new(pool.clone()),
             decoder: None,
+            stages: None,
+            stages_version: None,
             pool,
             bitrate_bps: 0,
             last_jpeg: None,
@@ -109,6 +115,10 @@ impl<'a> EncodeLoop<'a> {
             self.decoder = None;
             return Ok(());
         }
+        self.renew_stages();
+        if self.stages.is_some() && !frame.is_notice() {
+            return self.staged_frame(frame, orders, jpeg_due, now);
+        }
         let copies = &self.camera.metrics.copies;
         match frame.format() {
             PixelFormat::I420 => self.raw_frame(frame, orders, jpeg_due, now),
@@ -134,6 +144,39 @@ impl<'a> EncodeLoop<'a> {
                 self.raw_frame(frame, orders, jpeg_due, now)
             }
         }
+    }
+
+    fn renew_stages(&mut self) {
+        let version = self.camera.picture.version();
+        if self.stages_version != Some(version) {
+            self.stages_version = Some(version);
+            self.stages = Stages::new(self.camera.picture.settings(), Arc::clone(&self.camera.metrics.stage_times));
+        }
+    }
+
+    /// Whatever the source makes, decoded and done to as the owner wants it. Nothing of it leaves as it came.
+    fn staged_frame(&mut self, frame: Frame, orders: Orders, jpeg_due: bool, now: Instant) -> Result<(), String> {
+        let copies = &self.camera.metrics.copies;
+        let is_coded = frame.format() == PixelFormat::H264;
+        if !orders.video && !jpeg_due && !is_coded {
+            return Ok(());
+        }
+        let (is_oriented, is_ours) = (frame.is_oriented(), frame.format() != PixelFormat::I420);
+        let frame = match frame.format() {
+            PixelFormat::I420 => frame,
+            PixelFormat::H264 => match self.decode(&frame)? {
+                Some(picture) => picture,
+                None => return Ok(()),
+            },
+            format => {
+                if format == PixelFormat::Mjpeg { &copies.decode } else { &copies.convert }.increment();
+                self.converter.to_i420(frame).map_err(|error| error.to_string())?
+            }
+        };
+        let Some(stages) = &mut self.stages else { return Ok(()) };
+        self.camera.metrics.copies.process.increment();
+        let frame = stages.apply(frame.oriented(is_oriented), is_ours).map_err(|error| error.to_string())?;
+        self.raw_frame(frame, orders, jpeg_due, now)
     }
 
     /// No frame is there, but a viewer may have joined: it gets the last picture at once, as a keyframe, not the next one

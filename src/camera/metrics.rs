@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::base::metrics::{Counter, Gauge, Histogram};
 use crate::media::copies::FrameCopies;
+use crate::process::stages::StageTimes;
 
 /// A camera's counters; each name is the metric's without `perch_`.
 #[derive(Debug, Default)]
@@ -22,6 +23,8 @@ pub struct CameraMetrics {
     pub encoded_bytes: Counter,
     /// Whole-frame copies or conversions, by stage.
     pub copies: Arc<FrameCopies>,
+    /// How long what the owner wants done to a picture took, by stage.
+    pub stage_times: Arc<StageTimes>,
     /// Times the source was opened.
     pub source_opens: Counter,
     /// Times the source failed.

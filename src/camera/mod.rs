@@ -30,6 +30,7 @@ mod jpeg_loop;
 mod kept_controls;
 mod latest_slot;
 mod metrics;
+mod picture;
 mod privacy;
 mod status;
 mod supervisor;
@@ -67,6 +68,7 @@ struct Shared {
     /// A coded frame was left out: those that follow are of no use up to the next keyframe.
     chain_is_broken: AtomicBool,
     capture_config: capture::Config,
+    picture: Arc<picture::Picture>,
     encode_config: encode::Config,
     privacy: Arc<Privacy>,
     tuning: tuning::Tuning,
@@ -141,6 +143,7 @@ impl Camera {
     ) -> io::Result<(Self, Threads)> {
         let demand = Arc::new(demand::Demand::new(Duration::from_millis(encode_config.keyframe_min_interval_ms)));
         let frames = Arc::new(latest_slot::LatestSlot::default());
+        let picture = Arc::new(picture::Picture::new(capture_config.stages()));
         let camera = Self(Arc::new(Shared {
             status: Mutex::new(Status::starting(&capture_config.source.to_string())),
             metrics: CameraMetrics {
@@ -156,7 +159,8 @@ impl Camera {
             capture_config,
             encode_config,
             privacy,
-            tuning: tuning::Tuning::new(kept),
+            tuning: tuning::Tuning::new(kept, Arc::clone(&picture)),
+            picture,
             is_faulty: AtomicBool::new(false),
             pulses: Pulses::default(),
             shutdown,

@@ -37,12 +37,13 @@ pub(super) struct Supervisor<'a> {
 impl<'a> Supervisor<'a> {
     pub(super) fn new(camera: &'a Shared, factory: SourceFactory) -> Self {
         let resolution = camera.capture_config.resolution;
+        let size = camera.picture.output_size((resolution.width, resolution.height), false);
         Self {
             camera,
             factory,
             backoff: Backoff::new(Duration::from_millis(250), LONGEST_DELAY),
             arrivals: Arrivals::new(),
-            size: (resolution.width, resolution.height),
+            size,
         }
     }
 
@@ -77,6 +78,7 @@ impl<'a> Supervisor<'a> {
         self.arrivals.changed();
         let mut opened = (self.factory)()?;
         let description = opened.source.describe();
+        let is_oriented = opened.source.orients();
         info!("camera {}: {description}", self.camera.name());
         {
             let mut status = self.camera.status();
@@ -115,6 +117,7 @@ impl<'a> Supervisor<'a> {
                         continue;
                     }
                     last_picture = Instant::now();
+                    let frame = frame.oriented(is_oriented);
                     self.picture_came(&frame);
                     self.camera.offer(frame);
                 }
@@ -135,7 +138,7 @@ impl<'a> Supervisor<'a> {
     }
 
     fn picture_came(&mut self, frame: &Frame) {
-        let size = (frame.width(), frame.height());
+        let size = self.camera.picture.output_size((frame.width(), frame.height()), frame.is_oriented());
         let mut status = self.camera.status();
         if status.state != State::Live {
             info!("camera {}: picture is back", self.camera.name());
@@ -160,7 +163,7 @@ impl<'a> Supervisor<'a> {
         }
         let reason = CaptureError::Stalled(timeout).to_string();
         self.set_state(State::NoInput, &reason);
-        self.camera.offer(Slate::new(self.size).render("No input", &reason, Timestamp::now()));
+        self.camera.offer(Slate::new(self.size).render("No input", &reason, Timestamp::now()).as_notice());
         Ok(())
     }
 
@@ -219,7 +222,7 @@ impl<'a> Supervisor<'a> {
         while !over() && !self.stopping() {
             self.camera.pulses.capture.beat();
             if self.camera.demand.wait_for_readers(SLATE_INTERVAL) {
-                self.camera.offer(slate.render(headline, detail, Timestamp::now()));
+                self.camera.offer(slate.render(headline, detail, Timestamp::now()).as_notice());
                 if self.camera.shutdown.wait_timeout(SLATE_INTERVAL) {
                     return;
                 }

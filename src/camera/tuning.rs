@@ -6,14 +6,15 @@
 
 use std::collections::VecDeque;
 use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use log::warn;
 
 use super::demand::Demand;
 use super::kept_controls::KeptControls;
-use crate::capture::tuning::{Control, ControlError, ControlKind, Patch, changes};
+use super::picture::Picture;
+use crate::capture::tuning::{Change, Control, ControlError, ControlKind, Patch, changes};
 use crate::capture::{CameraSource, CaptureError};
 
 /// How long a request may wait for the capture thread, and for the camera.
@@ -64,13 +65,14 @@ impl Default for Waiting {
 pub(super) struct Tuning {
     waiting: Mutex<Waiting>,
     kept: KeptControls,
+    picture: Arc<Picture>,
     /// What was said when values did not fit, so that it is said once.
     complaints: Mutex<Vec<String>>,
 }
 
 impl Tuning {
-    pub(super) fn new(kept: KeptControls) -> Self {
-        Self { kept, ..Self::default() }
+    pub(super) fn new(kept: KeptControls, picture: Arc<Picture>) -> Self {
+        Self { kept, picture, ..Self::default() }
     }
 
     fn waiting(&self) -> MutexGuard<'_, Waiting> {
@@ -118,15 +120,17 @@ impl Tuning {
         if kept.is_empty() {
             return Ok(());
         }
-        let controls = source.controls()?;
-        // A stand-in, such as the test picture until a camera comes.
-        if controls.is_empty() {
-            return Ok(());
-        }
+        let controls = self.controls(source)?;
+        // A stand-in, such as the test picture until a camera comes, has none of the camera's own.
+        let pictures = self.picture.controls(source.orients());
+        let is_stand_in = controls.len() == pictures.len();
         let device = source.describe();
         let mut complaints = Vec::new();
         let mut fitting = Patch::new();
         for (key, value) in kept {
+            if is_stand_in && !pictures.iter().any(|control| control.key == key) {
+                continue;
+            }
             let patch = Patch::from_iter([(key, serde_json::json!(value))]);
             match changes(&device, &controls, &patch) {
                 Ok(_) => fitting.extend(patch),
@@ -134,11 +138,14 @@ impl Tuning {
             }
         }
         for change in changes(&device, &controls, &fitting).unwrap_or_default() {
-            match source.change_controls(&[change]) {
+            match self.change(source, vec![change]) {
                 Ok(()) => {}
                 Err(ControlError::Refused(problem)) => complaints.push(problem),
                 Err(ControlError::Source(error)) => return Err(error),
             }
+        }
+        if is_stand_in && complaints.is_empty() {
+            return Ok(());
         }
         let mut said = self.complaints.lock().unwrap_or_else(PoisonError::into_inner);
         if *said != complaints {
@@ -184,12 +191,33 @@ impl Tuning {
         Ok(more)
     }
 
+    /// The camera's own controls, and those of what is done to its pictures.
+    fn controls(&self, source: &mut dyn CameraSource) -> Result<Vec<Control>, CaptureError> {
+        let mut controls = source.controls()?;
+        controls.extend(self.picture.controls(source.orients()));
+        Ok(controls)
+    }
+
+    /// Makes changes that were checked: the camera's own first, as it may refuse them.
+    fn change(&self, source: &mut dyn CameraSource, changes: Vec<Change>) -> Result<(), ControlError> {
+        let ours = self.picture.controls(source.orients());
+        let (ours, own): (Vec<_>, Vec<_>) =
+            changes.into_iter().partition(|change| ours.iter().any(|control| control.key == change.key));
+        if !own.is_empty() {
+            source.change_controls(&own)?;
+        }
+        for change in &ours {
+            self.picture.change(change);
+        }
+        Ok(())
+    }
+
     fn perform(&self, source: &mut dyn CameraSource, patch: Option<&Patch>) -> Result<Vec<Control>, ControlError> {
-        let controls = source.controls()?;
+        let controls = self.controls(source)?;
         let Some(patch) = patch else { return Ok(controls) };
         let changes = changes(&source.describe(), &controls, patch).map_err(ControlError::Refused)?;
-        source.change_controls(&changes)?;
-        let controls = source.controls()?;
+        self.change(source, changes.clone())?;
+        let controls = self.controls(source)?;
         let is_button =
             |key: &str| controls.iter().any(|control| control.key == key && control.kind == ControlKind::Button);
         let lasting: Vec<_> = changes.into_iter().filter(|change| !is_button(&change.key)).collect();
@@ -209,11 +237,9 @@ impl Drop for Open<'_> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
+    use crate::capture::tuning::Value;
     use crate::capture::tuning::tests::control;
-    use crate::capture::tuning::{Change, Value};
     use crate::media::frame::Frame;
     use serde_json::json;
 
@@ -269,7 +295,7 @@ mod tests {
             value: Some(serde_json::from_value(value.clone()).unwrap()),
         };
         kept.note(&patch(values).iter().map(change).collect::<Vec<_>>());
-        Tuning::new(kept)
+        Tuning::new(kept, Arc::default())
     }
 
     /// What a capture thread that idles answers to one request.
@@ -292,7 +318,9 @@ mod tests {
     fn a_camera_that_nobody_watches_answers_at_once() {
         let began = Instant::now();
         let (answer, ..) = asked(Tuning::default(), Scripted::new(), None);
-        assert_eq!(answer.unwrap(), Scripted::new().controls);
+        let controls = answer.unwrap();
+        assert!(controls.starts_with(&Scripted::new().controls));
+        assert!(controls.iter().any(|control| control.key == "hflip"), "and those of every picture");
         assert!(began.elapsed() < PATIENCE);
     }
 
@@ -305,7 +333,7 @@ mod tests {
         assert!(!demand.wait_for_readers(Duration::from_secs(30)));
         let _open = tuning.open();
         tuning.answer(&mut Scripted::new()).unwrap();
-        assert_eq!(client.join().unwrap().unwrap(), Scripted::new().controls);
+        assert!(client.join().unwrap().unwrap().starts_with(&Scripted::new().controls));
     }
 
     #[test]
@@ -327,6 +355,29 @@ mod tests {
             assert!(problem.contains(words) && problem.contains("scripted"), "{problem}");
             assert_eq!((source.changed, tuning.kept.values().len()), (vec![], 0));
         }
+    }
+
+    #[test]
+    fn what_is_done_to_pictures_is_changed_beside_the_camera_s_own_controls_and_kept() {
+        let request = patch(&json!({ "gain": 3, "rotation": 90, "hflip": true }));
+        let (answer, tuning, source) = asked(Tuning::default(), Scripted::new(), Some(request));
+        answer.unwrap();
+        assert_eq!(source.changed, [("gain".to_owned(), Some(Value::Integer(3)))]);
+        assert_eq!((tuning.picture.settings().rotation, tuning.picture.settings().hflip), (90, true));
+        assert_eq!(tuning.kept.values().len(), 3);
+        let again = kept(&json!({ "rotation": 270, "gain": 3 }));
+        let mut stand_in = Scripted { controls: Vec::new(), ..Scripted::new() };
+        again.restore(&mut stand_in).unwrap();
+        assert_eq!((again.picture.settings().rotation, again.complaints.lock().unwrap().len()), (270, 0));
+    }
+
+    #[test]
+    fn what_the_driver_refuses_changes_no_picture() {
+        let request = patch(&json!({ "gain": 3, "hflip": true }));
+        let (answer, tuning, _) =
+            asked(Tuning::default(), Scripted { refuses: "gain", ..Scripted::new() }, Some(request));
+        assert_eq!(answer, Err(TuningError::Refused("no gain today".into())));
+        assert!(!tuning.picture.settings().hflip);
     }
 
     #[test]

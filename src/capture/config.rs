@@ -9,6 +9,11 @@ use serde::{Deserialize, Serialize};
 
 use super::controls::{Controls, SensorMode};
 use crate::media::frame::PixelFormat;
+use crate::process::privacy_mask::PrivacyMask;
+use crate::process::{overlay, stages};
+
+/// Most privacy masks of a camera.
+const MOST_MASKS: usize = 32;
 
 /// A size in pixels, written `1280x720`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -150,17 +155,24 @@ pub struct Config {
     /// knows the encoder. None: it is the CPU.
     #[serde(skip)]
     pub encoder_reads: Vec<PixelFormat>,
-    /// Whether the picture is mirrored left to right. This and what follows is for cameras of libcamera.
+    /// Whether the picture is mirrored left to right.
     pub hflip: bool,
     /// Whether the picture is mirrored top to bottom.
     pub vflip: bool,
-    /// By how many degrees the picture is turned: 0 or 180.
+    /// By how many degrees the picture is turned clockwise after that: 0, 90, 180 or 270.
     pub rotation: u32,
-    /// How the sensor is read; the camera's choice when not set.
+    /// By how many percent both sides of the picture shrink, 0 to 90.
+    pub frame_size_reduction: u32,
+    /// How the sensor is read; the camera's choice when not set. This and the controls are for cameras of libcamera.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sensor_mode: Option<SensorMode>,
     /// The picture's controls.
     pub controls: Controls,
+    /// What is written into the picture.
+    pub overlay: overlay::Settings,
+    /// What nobody is to see.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub privacy_mask: Vec<PrivacyMask>,
 }
 
 impl Default for Config {
@@ -177,8 +189,11 @@ impl Default for Config {
             hflip: false,
             vflip: false,
             rotation: 0,
+            frame_size_reduction: 0,
             sensor_mode: None,
             controls: Controls::default(),
+            overlay: overlay::Settings::default(),
+            privacy_mask: Vec::new(),
         }
     }
 }
@@ -190,8 +205,28 @@ impl Config {
         Duration::from_millis(self.stall_timeout_ms)
     }
 
-    /// Checks what types cannot: `(key, what is wrong)` of the first bad value. [`Controls::validate`] is apart,
-    /// because it is a section of its own.
+    /// Whether pictures are turned by nothing or half a turn, which sensors do themselves.
+    #[must_use]
+    pub const fn turns_by_halves(&self) -> bool {
+        self.rotation.is_multiple_of(180)
+    }
+
+    /// What is done to the pictures.
+    #[must_use]
+    pub fn stages(&self) -> stages::Settings {
+        stages::Settings {
+            hflip: self.hflip,
+            vflip: self.vflip,
+            rotation: self.rotation,
+            frame_size_reduction: self.frame_size_reduction,
+            privacy_masks: self.privacy_mask.clone(),
+            overlay: self.overlay.clone(),
+            camera: self.name.clone(),
+        }
+    }
+
+    /// Checks what types cannot: `(key, what is wrong)` of the first bad value. Controls and overlay are apart, because
+    /// they are sections of their own.
     ///
     /// # Errors
     /// When a value is out of range.
@@ -209,8 +244,19 @@ impl Config {
         if !(1000..=10_000).contains(&self.stall_timeout_ms) {
             return Err(("stall_timeout_ms", format!("{} is out of range: 1000 to 10000 ms", self.stall_timeout_ms)));
         }
-        if ![0, 180].contains(&self.rotation) {
-            return Err(("rotation", format!("{} is not possible: 0 or 180 degrees", self.rotation)));
+        if ![0, 90, 180, 270].contains(&self.rotation) {
+            return Err(("rotation", format!("{} is not possible: 0, 90, 180 or 270 degrees", self.rotation)));
+        }
+        if self.frame_size_reduction > 90 {
+            let reason = format!("{} is out of range: 0 to 90 percent", self.frame_size_reduction);
+            return Err(("frame_size_reduction", reason));
+        }
+        if self.privacy_mask.len() > MOST_MASKS {
+            let reason = format!("there are {} masks: {MOST_MASKS} is the most", self.privacy_mask.len());
+            return Err(("privacy_mask", reason));
+        }
+        for (index, mask) in self.privacy_mask.iter().enumerate() {
+            mask.validate().map_err(|reason| ("privacy_mask", format!("mask {}: {reason}", index + 1)))?;
         }
         Ok(())
     }

@@ -79,6 +79,11 @@ pub trait CameraSource {
     /// What this source is, in a few words for people: `test pattern 1280×720 at 30 fps`.
     fn describe(&self) -> String;
 
+    /// Whether it mirrors and turns its pictures itself as [`Config`] says.
+    fn orients(&self) -> bool {
+        false
+    }
+
     /// What can be changed while it runs, with the values of now. Nothing, unless a source says so.
     ///
     /// # Errors

@@ -168,9 +168,9 @@ impl CameraSource for UntilCamera {
 
 /// A setting that has no effect is said once per opening, so that nobody looks for it in the picture.
 fn say_what_is_ignored(config: &Config) {
-    let Config { source, hflip, vflip, rotation, sensor_mode, controls, .. } = config;
-    let is_set = *hflip || *vflip || *rotation != 0 || sensor_mode.is_some() || *controls != Controls::default();
+    let Config { source, sensor_mode, controls, .. } = config;
+    let is_set = sensor_mode.is_some() || *controls != Controls::default();
     if is_set && !matches!(source, SourceSpec::Libcamera(_)) {
-        warn!("hflip, vflip, rotation, sensor_mode and controls have no effect: this is no camera of libcamera");
+        warn!("sensor_mode and controls have no effect: this is no camera of libcamera");
     }
 }

@@ -150,12 +150,18 @@ fn every_serialized_key_is_known_and_so_are_the_optional_ones() {
     let keys = known_keys();
     let defaults = toml::Table::try_from(Config::default()).unwrap();
     for (section, values) in &defaults {
-        let listed = ["ice_servers", "mounts", "controls"];
+        let listed = ["ice_servers", "mounts", "controls", "overlay"];
         for key in values.as_table().unwrap().keys().filter(|key| !listed.contains(&key.as_str())) {
             assert!(keys.contains(&format!("{section}.{key}")), "{section}.{key} is not in {keys:?}");
         }
     }
-    for optional in ["webrtc.udp_ports", "web.data_dir", "webrtc.ice_servers.credential", "camera.controls.gain"] {
+    for optional in [
+        "webrtc.udp_ports",
+        "web.data_dir",
+        "webrtc.ice_servers.credential",
+        "camera.controls.gain",
+        "camera.overlay.text",
+    ] {
         assert!(keys.iter().any(|key| key == optional), "{optional} is not in {keys:?}");
     }
 }

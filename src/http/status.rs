@@ -93,6 +93,10 @@ fn cameras(page: &mut Exposition, cameras: &Cameras) {
         camera.copies.by_stage().map(|(stage, count)| (format!("{label},stage=\"{stage}\""), count))
     });
     page.counter("perch_frame_copies_total", "Whole-frame copies or conversions in user space.", stages);
+    let times = each().flat_map(|(label, camera)| {
+        camera.stage_times.by_stage().map(move |(stage, times)| (format!("{label},stage=\"{stage}\""), times))
+    });
+    page.histogram("perch_stage_seconds", "Time that a stage between camera and encoder took for a picture.", times);
     let bitrates = each().map(|(label, camera)| (label, camera.target_bitrate_bps.get()));
     page.gauge("perch_target_bitrate_bps", "The bitrate the encoder aims at.", bitrates);
     let times = each().map(|(label, camera)| (label, &camera.encode_time));

@@ -13,6 +13,8 @@ pub struct FrameCopies {
     pub capture: Counter,
     /// Pixel format conversions to what the encoder takes.
     pub convert: Counter,
+    /// What the owner wants done to the picture: all of it together.
+    pub process: Counter,
     /// JPEG or H.264 decodes.
     pub decode: Counter,
     /// Into the memory of an encoder that cannot read the frame's own.
@@ -26,10 +28,11 @@ pub struct FrameCopies {
 impl FrameCopies {
     /// Each stage's name and count.
     #[must_use]
-    pub fn by_stage(&self) -> [(&'static str, u64); 6] {
+    pub fn by_stage(&self) -> [(&'static str, u64); 7] {
         [
             ("capture", self.capture.get()),
             ("convert", self.convert.get()),
+            ("process", self.process.get()),
             ("decode", self.decode.get()),
             ("encode", self.encode.get()),
             ("passthrough", self.passthrough.get()),

@@ -70,6 +70,11 @@ pub trait FrameMemory: Send + Sync {
         self.bytes().len()
     }
 
+    /// All bytes, to be changed. None where they belong to a device, or to somebody else too.
+    fn bytes_mut(&mut self) -> Option<&mut [u8]> {
+        None
+    }
+
     /// The dma-buf that the buffer is, if devices can share it. All planes lie in it.
     fn dma_buf(&self) -> Option<DmaBuf<'_>> {
         None
@@ -102,6 +107,8 @@ pub struct Frame {
     plane_count: usize,
     memory: Box<dyn FrameMemory>,
     copies: u8,
+    is_notice: bool,
+    is_oriented: bool,
 }
 
 impl Frame {
@@ -132,7 +139,18 @@ impl Frame {
         }
         let mut own = [Plane::default(); 3];
         own[..wanted].copy_from_slice(planes);
-        Ok(Self { format, width, height, captured_at, planes: own, plane_count: wanted, memory, copies: 0 })
+        Ok(Self {
+            format,
+            width,
+            height,
+            captured_at,
+            planes: own,
+            plane_count: wanted,
+            memory,
+            copies: 0,
+            is_notice: false,
+            is_oriented: false,
+        })
     }
 
     /// A frame whose planes follow each other without padding, as most software makes them.
@@ -154,6 +172,30 @@ impl Frame {
     #[must_use]
     pub fn copied(self) -> Self {
         Self { copies: self.copies.saturating_add(1), ..self }
+    }
+
+    /// The same frame, which is no picture of the camera but says something about it: it is shown as it is.
+    #[must_use]
+    pub fn as_notice(self) -> Self {
+        Self { is_notice: true, ..self }
+    }
+
+    /// Whether this is no picture of the camera, but says something about it.
+    #[must_use]
+    pub const fn is_notice(&self) -> bool {
+        self.is_notice
+    }
+
+    /// The same frame, mirrored and turned already as the owner wants it if `is_oriented`.
+    #[must_use]
+    pub fn oriented(self, is_oriented: bool) -> Self {
+        Self { is_oriented, ..self }
+    }
+
+    /// Whether the camera has mirrored and turned the picture as the owner wants it.
+    #[must_use]
+    pub const fn is_oriented(&self) -> bool {
+        self.is_oriented
     }
 
     /// How often the source copied the whole picture out of the camera's memory.
@@ -201,6 +243,18 @@ impl Frame {
     pub fn plane(&self, index: usize) -> &[u8] {
         let plane = self.planes()[index];
         self.memory.bytes().get(plane.offset..plane.offset + plane.stride * plane.rows).unwrap_or_default()
+    }
+
+    /// The bytes of the whole picture, to be changed: its planes follow each other without padding. None where they
+    /// do not, or the memory is not the frame's alone.
+    #[must_use]
+    pub fn packed_mut(&mut self) -> Option<&mut [u8]> {
+        let size = (self.width, self.height);
+        let (packed, count) = packed_planes(self.format, size, 0);
+        if self.format.is_compressed() || packed[..count] != self.planes[..self.plane_count] {
+            return None;
+        }
+        self.memory.bytes_mut()?.get_mut(..packed_size(self.format, size))
     }
 
     /// The bytes of plane `index` to be kept for longer than the frame, if that needs no copy.
@@ -369,6 +423,10 @@ impl FrameMemory for PoolBuffer {
     fn bytes(&self) -> &[u8] {
         &self.bytes
     }
+
+    fn bytes_mut(&mut self) -> Option<&mut [u8]> {
+        Some(&mut self.bytes)
+    }
 }
 
 impl Drop for PoolBuffer {
@@ -426,6 +484,21 @@ mod tests {
         assert_eq!((kept.as_ptr(), kept.len()), (address, 9));
         let owned = Frame::packed(PixelFormat::H264, (4, 4), Timestamp::default(), Box::new(vec![7; 9])).unwrap();
         assert_eq!(owned.shared_plane(0), None);
+    }
+
+    #[test]
+    fn only_packed_memory_of_a_pool_can_be_changed() {
+        let pool = FramePool::new(1);
+        let mut frame =
+            Frame::packed(PixelFormat::I420, (4, 4), Timestamp::default(), Box::new(pool.take(99))).unwrap();
+        assert_eq!(frame.packed_mut().map(|bytes| bytes.len()), Some(24));
+        let planes = [0, 64, 80].map(|offset| Plane { offset, stride: 8, rows: if offset == 0 { 4 } else { 2 } });
+        let memory = Box::new(pool.take(99));
+        let mut padded = Frame::new(PixelFormat::I420, (4, 4), Timestamp::default(), &planes, memory).unwrap();
+        assert!(padded.packed_mut().is_none());
+        let memory = Box::new(vec![0; 24]);
+        let mut foreign = Frame::packed(PixelFormat::I420, (4, 4), Timestamp::default(), memory).unwrap();
+        assert!(foreign.packed_mut().is_none());
     }
 
     #[test]

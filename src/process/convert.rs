@@ -108,7 +108,7 @@ impl Converter {
     }
 }
 
-fn check(frame: &Frame, plane: usize, row: usize, rows: usize) -> Result<(), ConvertError> {
+pub(super) fn check(frame: &Frame, plane: usize, row: usize, rows: usize) -> Result<(), ConvertError> {
     let has = frame.planes()[plane];
     if row == 0 || rows == 0 || has.stride < row || has.rows < rows || frame.plane(plane).is_empty() {
         let problem = format!("plane {plane} has {} rows of {} bytes, {rows} of {row} needed", has.rows, has.stride);

@@ -1,5 +1,5 @@
-//! What happens to pictures between camera and encoder: other pixel layouts, JPEG, decoding, and the pictures
-//! that perch draws itself.
+//! What happens to pictures between camera and encoder: other pixel layouts, JPEG, decoding, what the owner wants done
+//! to them ([`stages`]), and the pictures that perch draws itself.
 //!
 //! Nothing here waits, owns a thread or knows where a picture came from.
 
@@ -7,5 +7,10 @@ pub mod canvas;
 pub mod convert;
 pub mod h264_decode;
 pub mod jpeg;
+pub mod orientation;
+pub mod overlay;
+pub mod privacy_mask;
+pub mod scale;
 pub mod slate;
+pub mod stages;
 pub mod text;

@@ -99,12 +99,21 @@ def test_typing_in_a_menu_is_no_shortcut(camera, watch):
     assert view.page.evaluate("!controls.hidden")
 
 
-def test_a_camera_without_controls_has_no_button(perch, watch):
-    view = watch(perch.url)
-    view.wait_until_live()
+def test_a_camera_that_is_not_there_has_no_button(launch, watch):
+    view = watch(launch(source="/dev/video-none").url)
+    view.wait_for_state("no-input", 15)
     view.page.keyboard.press("c")
-    view.wait("toast.innerText === 'This camera has no controls.'", 5)
+    view.wait("toast.innerText === 'There is nothing to set on this camera now.'", 5)
     assert view.page.evaluate("document.getElementById('toggle-controls').hidden && controls.hidden")
+
+
+def test_any_picture_can_be_turned_on_the_page(launch, watch):
+    perch = launch("--resolution", "320x240")
+    view = open_panel(watch, perch)
+    view.page.get_by_label("Turn clockwise", exact=True).select_option("90°")
+    view.wait("document.querySelector('video').videoWidth === 240 && document.querySelector('video').videoHeight === 320", 15)
+    view.page.get_by_role("switch", name="Mirror left to right").click()
+    wait_until(lambda: values(perch)["hflip"] is True, 5, "the picture is mirrored")
 
 
 def test_on_a_phone_the_panel_leaves_room_for_the_picture_and_fits(camera, watch):

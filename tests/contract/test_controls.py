@@ -141,6 +141,26 @@ def test_a_kept_value_that_does_not_fit_is_said_once_and_left_out(camera, tmp_pa
     assert perch.log().count("`zoom`: there is no such control") == 1
 
 
+def test_a_picture_is_turned_while_it_is_watched_and_stays_so(camera):
+    perch = camera()
+
+    def size():
+        return Image.open(io.BytesIO(requests.get(perch.url + "/snapshot.jpg", timeout=10).content)).size
+
+    assert size() == (320, 240)
+    assert values(patch(perch, {"rotation": 90, "brightness": 0.25})).items() >= {"rotation": 90, "brightness": 0.25}.items()
+    wait_until(lambda: size() == (240, 320), 5, "the picture stands upright")
+    assert patch(perch, {"rotation": 45}).status_code == 422
+    assert values(patch(perch, {"frame_size_reduction": 50}))["frame_size_reduction"] == 50
+    wait_until(lambda: size() == (120, 160), 5, "the picture is smaller")
+    os.kill(worker_of(perch), signal.SIGKILL)
+    wait_until(lambda: get(perch).status_code == 200 and values(get(perch))["rotation"] == 90, 10, "the new worker's is turned as well")
+    perch.stop()
+    again = camera()
+    assert values(get(again)).items() >= {"rotation": 90, "frame_size_reduction": 50}.items()
+    assert values(patch(again, {"rotation": None, "frame_size_reduction": None}))["rotation"] == 0
+
+
 def test_an_unknown_camera_is_404_for_programs(camera):
     perch = camera()
     for name in ("front", "", "..", "main%2F"):
@@ -174,8 +194,8 @@ def test_a_camera_that_is_not_there_is_unavailable_with_the_reason(launch, monke
     assert "/dev/video-none: there is no such device" in answer.json()["error"]
 
 
-def test_the_test_picture_has_no_controls(shared):
-    assert get(shared).json()["controls"] == []
+def test_every_source_s_pictures_can_be_turned_and_made_smaller(shared):
+    assert {"hflip", "vflip", "rotation", "frame_size_reduction"} <= set(values(get(shared)))
     answer = patch(shared, {"brightness": 1})
     assert answer.status_code == 422 and "no such control" in answer.json()["error"]
 

@@ -304,7 +304,7 @@ function loadControls() {
 
 async function toggleControls() {
   const view = await cameraControls;
-  if (!view || find('toggle-controls').hidden) toast('This camera has no controls.');
+  if (!view || find('toggle-controls').hidden) toast('There is nothing to set on this camera now.');
   else if (view.toggle() && !find('statistics').hidden) toggleStatistics();
 }
 

@@ -10,7 +10,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
-use libcamera::camera::{ActiveCamera, Camera, CameraConfiguration, CameraConfigurationStatus, SensorConfiguration};
+use libcamera::camera::{
+    ActiveCamera, Camera, CameraConfiguration, CameraConfigurationStatus, Orientation, SensorConfiguration,
+};
 use libcamera::camera_manager::CameraManager;
 use libcamera::framebuffer::{AsFrameBuffer as _, FrameMetadataStatus};
 use libcamera::framebuffer_allocator::{FrameBuffer, FrameBufferAllocator};
@@ -18,7 +20,7 @@ use libcamera::geometry::Size;
 use libcamera::pixel_format;
 use libcamera::request::{Request, RequestStatus, ReuseFlag};
 use libcamera::stream::{Stream, StreamRole};
-use log::{debug, warn};
+use log::{debug, info, warn};
 
 use super::limiter::Limiter;
 use super::{description, name_of, settings};
@@ -84,7 +86,7 @@ impl RunningCamera {
         let mut configuration = active
             .generate_configuration(&[StreamRole::VideoRecording])
             .ok_or_else(|| unusable(format!("{name}: it records no video")))?;
-        let format = configure(&mut configuration, &name, config)?;
+        let (format, is_oriented) = configure(&mut configuration, &name, config)?;
         active.configure(&mut configuration).map_err(|error| refused("it cannot be configured", error))?;
         let (stream, size, stride) = {
             let chosen = configuration.get(0).ok_or_else(|| unusable(format!("{name}: it has no stream")))?;
@@ -135,7 +137,7 @@ impl RunningCamera {
             _manager: manager,
             stream,
             name,
-            layout: Layout::new(description, format, size, &planes.unwrap_or_default()),
+            layout: Layout { is_oriented, ..Layout::new(description, format, size, &planes.unwrap_or_default()) },
             memory,
             limiter: Limiter::new(config.framerate),
             ask_again_in: LONG,
@@ -275,12 +277,12 @@ impl Drop for RunningCamera {
     }
 }
 
-/// Writes the wishes into `configuration`; returns the format that was chosen.
+/// Writes the wishes into `configuration`; returns the format that was chosen, and whether the camera orients its pictures.
 fn configure(
     configuration: &mut CameraConfiguration,
     name: &str,
     config: &Config,
-) -> Result<PixelFormat, CaptureError> {
+) -> Result<(PixelFormat, bool), CaptureError> {
     let format = {
         let mut stream = configuration.get_mut(0).ok_or_else(|| unusable(format!("{name}: it has no stream")))?;
         let offered: Vec<_> = stream.formats().pixel_formats().into_iter().collect();
@@ -310,11 +312,14 @@ fn configure(
             return Err(unusable(format!("{name}: it cannot make pictures of {}{mode}", config.resolution)));
         }
     }
-    if configuration.orientation() != orientation {
-        return Err(unusable(format!(
-            "{name}: `camera.hflip`, `camera.vflip` and `camera.rotation` ask for {orientation:?}, it can only be {:?}",
-            configuration.orientation()
-        )));
+    let mut is_oriented = config.turns_by_halves();
+    if is_oriented && configuration.orientation() != orientation {
+        info!("{name}: it cannot be {orientation:?} itself: perch turns its pictures");
+        is_oriented = false;
+        configuration.set_orientation(Orientation::Rotate0);
+        if configuration.validate() == CameraConfigurationStatus::Invalid {
+            return Err(unusable(format!("{name}: it cannot make pictures of {}", config.resolution)));
+        }
     }
     let insists = configuration.get(0).map(|stream| stream.get_pixel_format());
     let chosen = FORMATS.iter().find(|(_, fourcc)| insists == Some(libcamera_format(*fourcc)));
@@ -323,7 +328,7 @@ fn configure(
             if *chosen != format {
                 warn!("{name}: asked for {format}, it insists on {chosen}");
             }
-            Ok(*chosen)
+            Ok((*chosen, is_oriented))
         }
         None => Err(unusable(format!("{name}: it insists on {insists:?}, which perch does not read"))),
     }

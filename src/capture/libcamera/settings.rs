@@ -209,8 +209,11 @@ pub(super) fn number(value: &ControlValue) -> Option<f64> {
     }
 }
 
-/// The orientation that the owner wishes.
+/// The orientation that the owner wishes. Quarter turns are none of libcamera's: then it leaves the picture alone.
 pub fn orientation(config: &Config) -> Orientation {
+    if !config.turns_by_halves() {
+        return Orientation::Rotate0;
+    }
     // Half a turn is both mirrors.
     let half_turn = config.rotation == 180;
     match (config.hflip != half_turn, config.vflip != half_turn) {
@@ -234,6 +237,7 @@ mod tests {
         assert_eq!(with(false, false, 180), Orientation::Rotate180);
         assert_eq!(with(true, false, 180), Orientation::Rotate180Mirror);
         assert_eq!(with(true, true, 180), Orientation::Rotate0);
+        assert_eq!(with(true, false, 90), Orientation::Rotate0, "perch's own affair");
     }
 
     #[test]

@@ -12,7 +12,7 @@ use crate::capture::{CaptureError, Config};
 use crate::media::frame::{PixelFormat, Plane};
 
 /// Which form the messages have. Any change of theirs changes it.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 /// Longest message, in bytes.
 pub const MAX_BYTES: usize = 64 * 1024;
 /// Most buffers that one camera may have.
@@ -117,6 +117,8 @@ pub struct Layout {
     pub planes: Vec<(usize, usize, usize)>,
     /// How many buffers follow.
     pub buffers: usize,
+    /// Whether they are mirrored and turned as the settings say.
+    pub is_oriented: bool,
 }
 
 /// Why the worker gives up.
@@ -151,7 +153,8 @@ impl Layout {
     /// The layout of pictures of `format` whose planes lie at `planes`.
     pub fn new(description: String, format: PixelFormat, size: (usize, usize), planes: &[Plane]) -> Self {
         let planes = planes.iter().map(|plane| (plane.offset, plane.stride, plane.rows)).collect();
-        Self { description, format: format.to_string(), width: size.0, height: size.1, planes, buffers: 0 }
+        let (width, height) = size;
+        Self { description, format: format.to_string(), width, height, planes, buffers: 0, is_oriented: false }
     }
 
     /// The format that is meant.

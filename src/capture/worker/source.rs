@@ -230,6 +230,10 @@ impl CameraSource for WorkerSource {
         self.layout.description.clone()
     }
 
+    fn orients(&self) -> bool {
+        self.layout.is_oriented
+    }
+
     fn controls(&mut self) -> Result<Vec<Control>, CaptureError> {
         match self.ask(&ToWorker::DescribeControls)? {
             FromWorker::Controls(controls) => Ok(controls),

@@ -1,0 +1,329 @@
+//! What is done to each picture between camera and encoder, where the owner asks for it.
+//!
+//! In this order: orientation, size, privacy masks, overlay. Masks come after what moves the
+//! picture, so that they stay where the owner sees them, and the overlay last, so that it can always be read. A stage
+//! exists only if it is configured; with none, pictures are not even looked at here, and go to the encoder as they came.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use log::info;
+
+use super::convert::ConvertError;
+use super::orientation::Orientation;
+use super::overlay::{self, Overlay};
+use super::privacy_mask::{Masks, PrivacyMask};
+use super::scale::{Scaler, reduced};
+use crate::base::clock::Timestamp;
+use crate::base::metrics::Histogram;
+use crate::media::frame::{Frame, FramePool, PixelFormat, packed_size};
+
+/// Buffers kept for the next pictures: one is being made, one encoded, one made a JPEG of.
+const SPARE_BUFFERS: usize = 3;
+/// After so many pictures the log says what each stage costs.
+const TRIAL: u32 = 100;
+
+/// What the owner asks for.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Settings {
+    /// Whether pictures are mirrored left to right. This and the next two are for those that the camera has not turned.
+    pub hflip: bool,
+    /// Whether they are mirrored top to bottom.
+    pub vflip: bool,
+    /// By how many degrees they are turned clockwise after that: 0, 90, 180 or 270.
+    pub rotation: u32,
+    /// By how many percent both sides shrink, 0 to 90.
+    pub frame_size_reduction: u32,
+    /// What nobody is to see.
+    pub privacy_masks: Vec<PrivacyMask>,
+    /// What is written into the picture.
+    pub overlay: overlay::Settings,
+    /// The camera's name, for the overlay.
+    pub camera: String,
+}
+
+impl Settings {
+    /// How pictures are turned.
+    #[must_use]
+    pub const fn orientation(&self) -> Orientation {
+        Orientation::new(self.hflip, self.vflip, self.rotation)
+    }
+
+    /// Whether nothing is to be done.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.orientation().is_none()
+            && self.frame_size_reduction == 0
+            && self.privacy_masks.is_empty()
+            && self.overlay.text.is_empty()
+    }
+
+    /// The size in which a picture of `size` comes out; `is_oriented` if the camera has turned it already.
+    #[must_use]
+    pub fn output_size(&self, size: (usize, usize), is_oriented: bool) -> (usize, usize) {
+        let turned = if is_oriented { size } else { self.orientation().size_of(size) };
+        if self.frame_size_reduction == 0 { turned } else { reduced(turned, self.frame_size_reduction) }
+    }
+}
+
+/// The stages, by name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the names say it")]
+pub enum Stage {
+    Orientation,
+    Scale,
+    PrivacyMask,
+    Overlay,
+}
+
+impl Stage {
+    const ALL: [Self; 4] = [Self::Orientation, Self::Scale, Self::PrivacyMask, Self::Overlay];
+
+    /// The name in metrics and in the log.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Orientation => "orientation",
+            Self::Scale => "scale",
+            Self::PrivacyMask => "privacy_mask",
+            Self::Overlay => "overlay",
+        }
+    }
+}
+
+/// How long each stage took for each picture.
+#[derive(Debug, Default)]
+pub struct StageTimes([Histogram; Stage::ALL.len()]);
+
+impl StageTimes {
+    /// Name and times of the stages that have seen a picture.
+    pub fn by_stage(&self) -> impl Iterator<Item = (&'static str, &Histogram)> {
+        Stage::ALL.map(Stage::name).into_iter().zip(&self.0).filter(|(_, times)| times.count() > 0)
+    }
+}
+
+/// The stages of one camera.
+pub struct Stages {
+    settings: Settings,
+    pool: FramePool,
+    scaler: Scaler,
+    masks: Option<Masks>,
+    overlay: Option<Overlay>,
+    times: Arc<StageTimes>,
+    trial: [Duration; Stage::ALL.len()],
+    pictures: u32,
+}
+
+impl Stages {
+    /// The stages that `settings` ask for, whose times go into `times`. None if they ask for nothing.
+    #[must_use]
+    pub fn new(settings: Settings, times: Arc<StageTimes>) -> Option<Self> {
+        (!settings.is_empty()).then(|| Self {
+            settings,
+            pool: FramePool::new(SPARE_BUFFERS),
+            scaler: Scaler::default(),
+            masks: None,
+            overlay: None,
+            times,
+            trial: Default::default(),
+            pictures: 0,
+        })
+    }
+
+    /// An I420 picture as the owner wants it. `is_ours` says that nobody else uses its memory, so that it can be changed
+    /// in place; that of a source may come back with its next picture.
+    ///
+    /// # Errors
+    /// When the picture is damaged: smaller than it says.
+    pub fn apply(&mut self, frame: Frame, is_ours: bool) -> Result<Frame, ConvertError> {
+        let (mut frame, mut is_ours) = (frame, is_ours);
+        let orientation = self.settings.orientation();
+        if !frame.is_oriented() && !orientation.is_none() {
+            frame = self.timed(Stage::Orientation, |stages| orientation.apply(&frame, &stages.pool))?;
+            is_ours = true;
+        }
+        if self.settings.frame_size_reduction > 0 {
+            let size = reduced((frame.width(), frame.height()), self.settings.frame_size_reduction);
+            frame = self.timed(Stage::Scale, |stages| stages.scaler.apply(&frame, size, &stages.pool))?;
+            is_ours = true;
+        }
+        if !self.settings.privacy_masks.is_empty() {
+            frame = self.timed(Stage::PrivacyMask, |stages| stages.mask(frame, is_ours))?;
+            is_ours = true;
+        }
+        if !self.settings.overlay.text.is_empty() {
+            frame = self.timed(Stage::Overlay, |stages| stages.write(frame, is_ours))?;
+        }
+        self.say_what_it_costs();
+        Ok(frame)
+    }
+
+    fn mask(&mut self, frame: Frame, is_ours: bool) -> Result<Frame, ConvertError> {
+        let size = (frame.width(), frame.height());
+        let masks = match self.masks.take().filter(|masks| masks.size() == size) {
+            Some(masks) => masks,
+            None => Masks::new(&self.settings.privacy_masks, size),
+        };
+        let masks = self.masks.insert(masks);
+        changed(frame, is_ours, &self.pool, |picture| masks.apply(picture))
+    }
+
+    fn write(&mut self, frame: Frame, is_ours: bool) -> Result<Frame, ConvertError> {
+        let size = (frame.width(), frame.height());
+        let overlay = match self.overlay.take().filter(|overlay| overlay.size() == size) {
+            Some(overlay) => overlay,
+            None => Overlay::new(&self.settings.overlay, &self.settings.camera, size),
+        };
+        let overlay = self.overlay.insert(overlay);
+        let age = Timestamp::now().saturating_since(frame.captured_at());
+        let taken_at = SystemTime::now().checked_sub(age).unwrap_or(SystemTime::UNIX_EPOCH);
+        changed(frame, is_ours, &self.pool, |picture| overlay.apply(picture, taken_at))
+    }
+
+    fn timed<T>(&mut self, stage: Stage, work: impl FnOnce(&mut Self) -> T) -> T {
+        let began = Instant::now();
+        let done = work(self);
+        let took = began.elapsed();
+        self.times.0[stage as usize].observe(took);
+        self.trial[stage as usize] += took;
+        done
+    }
+
+    fn say_what_it_costs(&mut self) {
+        self.pictures = self.pictures.saturating_add(1);
+        if self.pictures != TRIAL {
+            return;
+        }
+        let costs = Stage::ALL.into_iter().zip(self.trial).filter(|(_, total)| !total.is_zero());
+        let words: Vec<_> = costs
+            .map(|(stage, total)| format!("{} {:.2} ms", stage.name(), (total / TRIAL).as_secs_f64() * 1000.0))
+            .collect();
+        info!("camera {}: each picture costs: {}", self.settings.camera, words.join(", "));
+    }
+}
+
+/// The picture, changed in place if it may be, else a copy of it.
+fn changed(
+    mut frame: Frame,
+    is_ours: bool,
+    pool: &FramePool,
+    change: impl FnOnce(&mut [u8]),
+) -> Result<Frame, ConvertError> {
+    if is_ours && let Some(picture) = frame.packed_mut() {
+        change(picture);
+        return Ok(frame);
+    }
+    let size = (frame.width(), frame.height());
+    let mut copy = pool.take(packed_size(PixelFormat::I420, size));
+    copy_packed(&frame, &mut copy)?;
+    change(&mut copy);
+    Ok(Frame::packed(PixelFormat::I420, size, frame.captured_at(), Box::new(copy))?)
+}
+
+fn copy_packed(frame: &Frame, to: &mut [u8]) -> Result<(), ConvertError> {
+    use super::convert::{check, split};
+    if frame.format() != PixelFormat::I420 {
+        return Err(ConvertError::Layout(frame.format(), "it has to be I420 to be changed".into()));
+    }
+    let size = (frame.width(), frame.height());
+    for (index, to) in split(to, size).into_iter().enumerate() {
+        let half = |side: usize| if index == 0 { side } else { side.div_ceil(2) };
+        let (width, height) = (half(size.0), half(size.1));
+        check(frame, index, width, height)?;
+        for (to, from) in to.chunks_exact_mut(width).zip(frame.plane(index).chunks(frame.planes()[index].stride)) {
+            to.copy_from_slice(&from[..width]);
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::privacy_mask::Cover;
+    use super::*;
+
+    const AT: Timestamp = Timestamp::from_nanos(77);
+
+    fn stages(settings: Settings) -> Stages {
+        Stages::new(settings, Arc::default()).unwrap()
+    }
+
+    /// A bright picture whose left half is brighter.
+    fn picture(pool: &FramePool) -> Frame {
+        let mut memory = pool.take(packed_size(PixelFormat::I420, (64, 32)));
+        for row in memory[..64 * 32].chunks_exact_mut(64) {
+            row[..32].fill(200);
+            row[32..].fill(100);
+        }
+        memory[64 * 32..].fill(128);
+        Frame::packed(PixelFormat::I420, (64, 32), AT, Box::new(memory)).unwrap()
+    }
+
+    fn upper_left() -> PrivacyMask {
+        PrivacyMask { points: vec![[0.0, 0.0], [0.5, 0.0], [0.5, 0.5], [0.0, 0.5]], cover: Cover::Black }
+    }
+
+    #[test]
+    fn with_nothing_to_do_there_are_no_stages() {
+        assert!(Stages::new(Settings { camera: "main".into(), ..Settings::default() }, Arc::default()).is_none());
+    }
+
+    #[test]
+    fn masks_lie_on_the_picture_as_it_is_shown() {
+        let mut stages = stages(Settings {
+            rotation: 90,
+            frame_size_reduction: 50,
+            privacy_masks: vec![upper_left()],
+            ..Settings::default()
+        });
+        let frame = stages.apply(picture(&FramePool::new(1)), false).unwrap();
+        assert_eq!((frame.width(), frame.height(), frame.captured_at()), (16, 32, AT));
+        let luma = |x: usize, y: usize| frame.plane(0)[y * 16 + x];
+        // Turned clockwise, the bright left half is on top.
+        assert_eq!((luma(2, 2), luma(12, 2), luma(2, 28)), (16, 200, 100));
+        let seen: Vec<_> = stages.times.by_stage().map(|(stage, times)| (stage, times.count())).collect();
+        assert_eq!(seen, [("orientation", 1), ("scale", 1), ("privacy_mask", 1)]);
+    }
+
+    #[test]
+    fn what_the_camera_has_turned_is_not_turned_again() {
+        let settings = Settings { rotation: 180, ..Settings::default() };
+        assert_eq!(settings.output_size((64, 32), false), (64, 32));
+        let quarter = Settings { rotation: 90, ..settings.clone() };
+        assert_eq!((quarter.output_size((64, 32), false), quarter.output_size((64, 32), true)), ((32, 64), (64, 32)));
+        let frame = picture(&FramePool::new(1)).oriented(true);
+        let address = frame.plane(0).as_ptr();
+        assert_eq!(stages(settings).apply(frame, false).unwrap().plane(0).as_ptr(), address);
+    }
+
+    #[test]
+    fn a_source_s_memory_is_left_as_it_is_and_ours_is_changed_in_place() {
+        let pool = FramePool::new(1);
+        let mut stages = stages(Settings { privacy_masks: vec![upper_left()], ..Settings::default() });
+        let frame = picture(&pool);
+        let address = frame.plane(0).as_ptr();
+        let masked = stages.apply(frame, false).unwrap();
+        assert_eq!((masked.plane(0)[0], masked.plane(0)[63]), (16, 100));
+        assert_ne!(masked.plane(0).as_ptr(), address);
+        assert_eq!(pool.take(64)[0], 200, "the source's picture");
+        let frame = picture(&FramePool::new(1));
+        let address = frame.plane(0).as_ptr();
+        assert_eq!(stages.apply(frame, true).unwrap().plane(0).as_ptr(), address);
+    }
+
+    #[test]
+    fn pictures_may_change_their_size() {
+        let mut stages = stages(Settings {
+            privacy_masks: vec![upper_left()],
+            overlay: overlay::Settings { text: "%H".into(), ..overlay::Settings::default() },
+            ..Settings::default()
+        });
+        for (width, height) in [(64, 32), (640, 480), (64, 32)] {
+            let bytes = vec![200; packed_size(PixelFormat::I420, (width, height))];
+            let frame = Frame::packed(PixelFormat::I420, (width, height), AT, Box::new(bytes)).unwrap();
+            let frame = stages.apply(frame, true).unwrap();
+            let luma = frame.plane(0);
+            assert_eq!((luma[(height / 2 - 1) * width], luma[(height / 2) * width]), (16, 200));
+        }
+    }
+}

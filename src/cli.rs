@@ -37,7 +37,7 @@ pub struct Cli {
 #[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "Settings")]
 pub struct Flags {
-    /// Where pictures come from: auto, test, libcamera, 0, /dev/video0, file:PATH, file:- for standard input
+    /// Where pictures come from: auto, test, libcamera, 0, /dev/video0, file:PATH, file:- for standard input, rtsp://… or http://…
     #[arg(long, global = true, value_name = "SOURCE")]
     pub source: Option<SourceSpec>,
 
@@ -262,7 +262,7 @@ mod tests {
             let error = parse(&args).expect_err(args[1]);
             assert_eq!(error.exit_code(), 2, "{args:?}");
         }
-        let error = parse(&["--source", "rtsp://cam/1"]).unwrap_err().to_string();
+        let error = parse(&["--source", "rtmp://cam/1"]).unwrap_err().to_string();
         assert!(error.contains("ffmpeg"), "{error}");
     }
 

@@ -232,6 +232,9 @@ impl Config {
     /// When a value has no form in TOML.
     pub fn to_toml_masked(&self) -> Result<String, ConfigError> {
         let mut shown = self.clone();
+        for camera in shown.camera.iter_mut() {
+            camera.source = camera.source.masked();
+        }
         for server in shown.webrtc.ice_servers.iter_mut().filter(|server| !server.credential.is_empty()) {
             server.credential = MASK.into();
         }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::controls::{Controls, SensorMode};
+use super::network::{NetworkUrl, NetworkUrlError, RtspTransport};
 use crate::media::frame::PixelFormat;
 use crate::process::privacy_mask::PrivacyMask;
 use crate::process::{overlay, stages};
@@ -71,6 +72,8 @@ pub enum SourceSpec {
     Libcamera(Option<String>),
     /// A file, a FIFO, or `-` for standard input.
     File(PathBuf),
+    /// A camera that another machine serves.
+    Network(NetworkUrl),
 }
 
 /// Why a source cannot be meant.
@@ -81,7 +84,7 @@ pub struct SourceSpecError(String);
 impl FromStr for SourceSpec {
     type Err = SourceSpecError;
     fn from_str(text: &str) -> Result<Self, SourceSpecError> {
-        let forms = "auto, test, libcamera, libcamera:ID, 0, /dev/video0, file:PATH";
+        let forms = "auto, test, libcamera, libcamera:ID, 0, /dev/video0, file:PATH, rtsp://…, http://…";
         match text {
             "auto" => return Ok(Self::Auto),
             "test" => return Ok(Self::Test),
@@ -97,9 +100,9 @@ impl FromStr for SourceSpec {
         }
         match text.split_once(':') {
             Some(("file", path)) if !path.is_empty() => Ok(Self::File(path.into())),
-            Some(("rtsp" | "rtsps" | "rtp" | "rtmp" | "http" | "https", _)) => Err(SourceSpecError(format!(
-                "network sources are not supported yet: pipe it in with `ffmpeg -i {text} -f yuv4mpegpipe -pix_fmt yuv420p - | perch --source file:-`"
-            ))),
+            Some((_, rest)) if rest.starts_with("//") => {
+                text.parse().map(Self::Network).map_err(|error: NetworkUrlError| SourceSpecError(error.to_string()))
+            }
             Some(("libcamera", id)) if !id.is_empty() => Ok(Self::Libcamera(Some(id.into()))),
             _ => Err(SourceSpecError(format!("`{text}` is not a source: use one of {forms}"))),
         }
@@ -115,7 +118,21 @@ impl TryFrom<String> for SourceSpec {
 
 impl From<SourceSpec> for String {
     fn from(spec: SourceSpec) -> Self {
-        spec.to_string()
+        match spec {
+            SourceSpec::Network(url) => url.with_secrets().to_owned(),
+            spec => spec.to_string(),
+        }
+    }
+}
+
+impl SourceSpec {
+    /// The same without its password, to be shown.
+    #[must_use]
+    pub fn masked(&self) -> Self {
+        match self {
+            Self::Network(url) => Self::Network(url.masked()),
+            spec => spec.clone(),
+        }
     }
 }
 
@@ -128,6 +145,7 @@ impl fmt::Display for SourceSpec {
             Self::Libcamera(None) => f.write_str("libcamera"),
             Self::Libcamera(Some(id)) => write!(f, "libcamera:{id}"),
             Self::File(path) => write!(f, "file:{}", path.display()),
+            Self::Network(url) => url.fmt(f),
         }
     }
 }
@@ -144,6 +162,8 @@ pub struct Config {
     pub resolution: Resolution,
     /// Wished frames per second, 1 to 120; files keep their own.
     pub framerate: u32,
+    /// How an RTSP server sends its packets.
+    pub rtsp_transport: RtspTransport,
     /// Whether a file begins again at its end.
     #[serde(rename = "loop")]
     pub repeat: bool,
@@ -182,6 +202,7 @@ impl Default for Config {
             source: SourceSpec::Auto,
             resolution: Resolution { width: 1280, height: 720 },
             framerate: 30,
+            rtsp_transport: RtspTransport::default(),
             repeat: true,
             time_delay_s: 0,
             stall_timeout_ms: 2000,
@@ -281,8 +302,8 @@ mod tests {
 
     #[test]
     fn what_is_not_supported_names_the_way_round() {
-        let error = "rtsp://cam/1".parse::<SourceSpec>().unwrap_err().to_string();
-        assert!(error.contains("ffmpeg -i rtsp://cam/1"), "{error}");
+        let error = "rtmp://cam/1".parse::<SourceSpec>().unwrap_err().to_string();
+        assert!(error.contains("ffmpeg -i rtmp://"), "{error}");
         assert!("webcam".parse::<SourceSpec>().unwrap_err().to_string().contains("file:PATH"));
     }
 

@@ -14,6 +14,8 @@ mod arrivals;
 mod config;
 pub mod controls;
 pub mod file;
+mod jpeg_cutter;
+pub mod network;
 mod open;
 pub mod test_pattern;
 pub mod tuning;

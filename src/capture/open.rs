@@ -10,7 +10,7 @@ use super::controls::Controls;
 use super::test_pattern::TestPattern;
 use super::v4l2::V4l2Source;
 use super::worker::{Backend, WorkerCommand, WorkerSource};
-use super::{CameraSource, CaptureError, Config, HAS_LIBCAMERA, SourceSpec, file, v4l2};
+use super::{CameraSource, CaptureError, Config, HAS_LIBCAMERA, SourceSpec, file, network, v4l2};
 use crate::media::frame::Frame;
 
 /// How often the test picture looks for a camera.
@@ -70,6 +70,7 @@ impl Opener {
                 let path = self.moved(&path).unwrap_or(path);
                 self.open_camera(&path).map(Opened::live)
             }
+            SourceSpec::Network(url) => Ok(Opened { source: network::open(url, &self.config)?, is_live: true }),
             SourceSpec::File(path) => Ok(Opened { source: file::open(path, &self.config)?, is_live: false }),
         }
     }

@@ -5,7 +5,7 @@
 
 use std::time::SystemTime;
 
-use jiff::ZonedDateTime;
+use jiff::Zoned;
 use jiff::fmt::strtime;
 use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
@@ -79,7 +79,7 @@ impl Settings {
             return Err(("size_percent", format!("{} is out of range: 2 to 20 percent", self.size_percent)));
         }
         let zone = self.zone().map_err(|problem| ("time_zone", problem))?;
-        let now = ZonedDateTime::now().with_time_zone(zone);
+        let now = Zoned::now().with_time_zone(zone);
         strtime::format(&self.text, &now)
             .map(|_| ())
             .map_err(|error| ("text", format!("`{}` cannot be shown: {error}; write %% for a percent sign", self.text)))
@@ -130,7 +130,7 @@ impl Overlay {
     /// # Panics
     /// When `picture` is smaller.
     pub fn apply(&mut self, picture: &mut [u8], at: SystemTime) {
-        let time = ZonedDateTime::try_from(at).unwrap_or_default().with_time_zone(self.zone.clone());
+        let time = Zoned::try_from(at).unwrap_or_default().with_time_zone(self.zone.clone());
         // What cannot be shown was refused with the settings.
         let text = strtime::format(&self.format, &time).unwrap_or_default();
         if text != self.shown {

@@ -7,110 +7,39 @@ use std::time::Duration;
 
 use super::clip::{Clip, Picture};
 use crate::capture::CaptureError;
+use crate::capture::jpeg_cutter::{JpegCutter, LARGEST_PICTURE, size_of};
 use crate::media::frame::PixelFormat;
 
-/// No picture that perch decodes is larger.
-const LARGEST_PICTURE: usize = 16 << 20;
 const PIECE: usize = 64 << 10;
 /// The most files a sequence may have.
 const MOST_FILES: usize = 1_000_000;
 
-/// What is known of the JPEG picture that a buffer begins with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Scan {
-    /// It ends after `length` bytes.
-    Whole { length: usize, size: (usize, usize) },
-    /// Its end has not come yet.
-    Open,
-    /// It is none.
-    Broken,
-}
-
-/// Walks the segments of a JPEG picture (ITU-T T.81, B.1.1) to its end. An end marker within a segment, as in an
-/// embedded thumbnail, is not taken for the picture's.
-fn scan(bytes: &[u8]) -> Scan {
-    let mut size = None;
-    let mut at = 2;
-    loop {
-        // Fill bytes (B.1.1.2) may stand before a marker.
-        let Some(&[mark, kind]) = bytes.get(at..at + 2) else { return Scan::Open };
-        match (mark, kind) {
-            (0xff, 0xff) => at += 1,
-            (0xff, 0xd9) => {
-                return size.map_or(Scan::Broken, |size| Scan::Whole { length: at + 2, size });
-            }
-            // Markers without a segment.
-            (0xff, 0x01 | 0xd0..=0xd7) => at += 2,
-            (0xff, 0x02..=0xfe) => {
-                let Some(&[high, low]) = bytes.get(at + 2..at + 4) else { return Scan::Open };
-                let length = usize::from(u16::from_be_bytes([high, low]));
-                if length < 2 {
-                    return Scan::Broken;
-                }
-                // SOF0 to SOF15, without DHT, JPG and DAC.
-                if matches!(kind, 0xc0..=0xcf) && !matches!(kind, 0xc4 | 0xc8 | 0xcc) {
-                    let Some(&[h1, h0, w1, w0]) = bytes.get(at + 5..at + 9) else { return Scan::Open };
-                    size = Some((usize::from(u16::from_be_bytes([w1, w0])), usize::from(u16::from_be_bytes([h1, h0]))));
-                }
-                at += 2 + length;
-                if kind == 0xda {
-                    // Coded data: until a marker that is neither a stuffed zero nor a restart.
-                    let Some(coded) = bytes.get(at..) else { return Scan::Open };
-                    let end =
-                        coded.windows(2).position(|pair| pair[0] == 0xff && !matches!(pair[1], 0 | 0xd0..=0xd7 | 0xff));
-                    let Some(end) = end else { return Scan::Open };
-                    at += end;
-                }
-            }
-            _ => return Scan::Broken,
-        }
-    }
-}
-
 /// JPEG pictures, one after another.
 pub struct MjpegClip<R> {
     input: R,
-    buffer: Vec<u8>,
+    cutter: JpegCutter,
+    piece: Vec<u8>,
     shown_for: Duration,
     size: (usize, usize),
 }
 
 impl<R: Read> MjpegClip<R> {
-    pub const fn new(input: R, shown_for: Duration) -> Self {
-        Self { input, buffer: Vec::new(), shown_for, size: (0, 0) }
-    }
-
-    /// The next whole picture in the buffer. Drops what is none.
-    fn take(&mut self) -> Option<Vec<u8>> {
-        loop {
-            let start = self.buffer.windows(3).position(|bytes| bytes == [0xff, 0xd8, 0xff]);
-            self.buffer.drain(..start.unwrap_or(self.buffer.len().saturating_sub(2)));
-            start?;
-            match scan(&self.buffer) {
-                Scan::Whole { length, size } => {
-                    self.size = size;
-                    let rest = self.buffer.split_off(length);
-                    return Some(std::mem::replace(&mut self.buffer, rest));
-                }
-                Scan::Open if self.buffer.len() <= LARGEST_PICTURE => return None,
-                Scan::Open | Scan::Broken => drop(self.buffer.drain(..2)),
-            }
-        }
+    pub fn new(input: R, shown_for: Duration) -> Self {
+        Self { input, cutter: JpegCutter::default(), piece: vec![0; PIECE], shown_for, size: (0, 0) }
     }
 }
 
 impl<R: Read + Send> Clip for MjpegClip<R> {
     fn next_picture(&mut self) -> Result<Option<Picture>, CaptureError> {
         loop {
-            if let Some(file) = self.take() {
-                return Ok(Some(picture(file, self.size, self.shown_for)));
+            if let Some((file, size)) = self.cutter.next_picture() {
+                self.size = size;
+                return Ok(Some(picture(file, size, self.shown_for)));
             }
-            let length = self.buffer.len();
-            self.buffer.resize(length + PIECE, 0);
-            let read = self.input.read(&mut self.buffer[length..]);
-            self.buffer.truncate(length + read.as_ref().copied().unwrap_or(0));
-            if read.map_err(|error| CaptureError::Lost(format!("cannot read on: {error}")))? == 0 {
-                return Ok(None);
+            let read = self.input.read(&mut self.piece);
+            match read.map_err(|error| CaptureError::Lost(format!("cannot read on: {error}")))? {
+                0 => return Ok(None),
+                length => self.cutter.push(&self.piece[..length]),
             }
         }
     }
@@ -152,11 +81,9 @@ impl Clip for StillsClip {
         let mut file = Vec::new();
         let opened = fs::File::open(&path).map_err(|error| problem(&error))?;
         opened.take(LARGEST_PICTURE as u64).read_to_end(&mut file).map_err(|error| problem(&error))?;
-        match scan(&file) {
-            Scan::Whole { size, .. } if file.starts_with(&[0xff, 0xd8]) => {
-                Ok(Some(picture(file, size, self.shown_for)))
-            }
-            _ => Err(problem(&"not a whole JPEG picture")),
+        match size_of(&file) {
+            Some(size) => Ok(Some(picture(file, size, self.shown_for))),
+            None => Err(problem(&"not a whole JPEG picture")),
         }
     }
 
@@ -213,41 +140,7 @@ fn find(pattern: &Path) -> std::io::Result<Vec<PathBuf>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    /// A picture with an end marker inside a comment, stuffed zeros and a restart marker.
-    fn jpeg(tag: u8) -> Vec<u8> {
-        let mut file = vec![0xff, 0xd8, 0xff, 0xfe, 0, 5, 0xff, 0xd9, tag];
-        file.extend_from_slice(&[0xff, 0xc0, 0, 11, 8, 0, 48, 0, 64, 1, 1, 0x11, 0]);
-        file.extend_from_slice(&[0xff, 0xda, 0, 4, 1, 1, 9, 0xff, 0, 9, 0xff, 0xd0, 7, 0xff, 0xd9]);
-        file
-    }
-
-    fn pictures(stream: &[u8]) -> Vec<Picture> {
-        let mut clip = MjpegClip::new(stream, Duration::from_millis(1));
-        std::iter::from_fn(|| clip.next_picture().unwrap()).collect()
-    }
-
-    #[test]
-    fn pictures_are_cut_at_their_own_end_markers() {
-        let stream = [b"--frame\r\n\r\n".to_vec(), jpeg(1), b"\r\n--frame\r\n".to_vec(), jpeg(2)].concat();
-        let pictures = pictures(&stream);
-        assert_eq!(pictures.len(), 2);
-        assert_eq!((pictures[0].memory.bytes(), pictures[1].memory.bytes()), (&jpeg(1)[..], &jpeg(2)[..]));
-        assert_eq!(pictures[0].size, (64, 48));
-    }
-
-    #[test]
-    fn a_broken_picture_is_skipped_and_the_next_one_found() {
-        let mut stream = vec![0xff, 0xd8, 0xff, 0xfe, 0, 0];
-        stream.extend_from_slice(&jpeg(3));
-        assert_eq!(pictures(&stream).len(), 1);
-    }
-
-    #[test]
-    fn a_picture_cut_short_anywhere_is_no_picture() {
-        let whole = jpeg(1);
-        assert!((0..whole.len()).all(|length| pictures(&whole[..length]).is_empty()));
-    }
+    use crate::capture::jpeg_cutter::tests::jpeg;
 
     #[test]
     fn patterns_are_told_from_names() {

@@ -1,0 +1,57 @@
+//! Cameras that another machine serves: video by RTSP, and JPEG pictures by HTTP.
+//!
+//! H.264 and JPEG leave here as they came; decoding happens elsewhere. A source waits for the network only as long as it
+//! is told, on a runtime of its own that runs nowhere but in these calls, so that dropping it ends all that it began. What
+//! the other side does wrong ends in a [`CaptureError`]; everything it sends has a bound. What perch does not read
+//! itself is refused together with the ffmpeg command that turns it into something it does.
+
+mod http;
+mod jpeg;
+mod rtsp;
+mod sender_clock;
+mod url;
+
+use std::io;
+use std::time::Duration;
+
+use tokio::runtime::{Builder, Runtime};
+
+pub use self::rtsp::RtspTransport;
+pub use self::url::{NetworkUrl, NetworkUrlError, pipe};
+use super::{CameraSource, CaptureError, Config};
+
+/// How long a server may take until its first picture can come: the connection, its answer, and the start.
+const OPEN_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Whoever did not ask for so long was not watching: what has come meanwhile is old, and is asked for anew.
+const IDLE: Duration = Duration::from_secs(2);
+
+/// Opens what `url` serves.
+///
+/// # Errors
+/// When it cannot be reached, refuses, or serves nothing that perch reads.
+pub fn open(url: &NetworkUrl, config: &Config) -> Result<Box<dyn CameraSource>, CaptureError> {
+    Ok(match url.is_rtsp() {
+        true => Box::new(rtsp::RtspSource::open(url, config.rtsp_transport)?),
+        false => Box::new(jpeg::JpegSource::open(url, config.framerate)?),
+    })
+}
+
+/// A runtime that runs only while somebody waits on it.
+fn runtime() -> io::Result<Runtime> {
+    Builder::new_current_thread().enable_all().build()
+}
+
+/// Runs `work`, which must be done within [`OPEN_TIMEOUT`].
+fn within_open_timeout<T>(
+    runtime: &Runtime,
+    url: &NetworkUrl,
+    work: impl Future<Output = Result<T, String>>,
+) -> Result<T, CaptureError> {
+    let limited = async { tokio::time::timeout(OPEN_TIMEOUT, work).await };
+    match runtime.block_on(limited) {
+        Ok(Ok(done)) => Ok(done),
+        Ok(Err(problem)) => Err(CaptureError::Unusable(format!("{url}: {problem}"))),
+        Err(_) => Err(CaptureError::Unusable(format!("{url}: no answer within {} s", OPEN_TIMEOUT.as_secs()))),
+    }
+}

@@ -88,8 +88,10 @@ class Perch:
             command += ["--source", source]
         self.command = command + list(args)
         self._log = open(Path(self.folder.name) / "log", "wb+")
+        # What one test leaves behind is nothing for the next, unless they name a folder that they share.
+        environment = {"STATE_DIRECTORY": self.folder.name, **os.environ}
         self.process = subprocess.Popen(
-            self.command, stdin=subprocess.DEVNULL, stdout=self._log, stderr=subprocess.STDOUT, cwd=self.folder.name
+            self.command, stdin=subprocess.DEVNULL, stdout=self._log, stderr=subprocess.STDOUT, cwd=self.folder.name, env=environment
         )
         self.pid = self.process.pid
         if ready:

@@ -2,12 +2,15 @@
 //!
 //! The protocol is the `retina` crate's. Of a server's streams the first that perch reads is played; sound is left out.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures::StreamExt as _;
 use log::{debug, info};
-use retina::client::{Credentials, Demuxed, PlayOptions, Session, SessionOptions, SetupOptions, Stream, Transport};
+use retina::client::{
+    Credentials, Demuxed, PlayOptions, Session, SessionGroup, SessionOptions, SetupOptions, Stream, Transport,
+};
 use retina::codec::{CodecItem, FrameFormat, ParametersRef, VideoFrame};
 use serde::{Deserialize, Serialize};
 use tokio::runtime::Runtime;
@@ -21,6 +24,9 @@ use crate::media::frame::{Frame, PixelFormat};
 
 /// Largest picture that is taken, in bytes.
 const MAX_BYTES: usize = 8 << 20;
+
+/// How long a server may take to hear that nobody listens any more.
+const GOODBYE: Duration = Duration::from_millis(200);
 
 /// How a server sends its packets.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,7 +42,9 @@ pub enum RtspTransport {
 /// A stream that is played.
 pub(super) struct RtspSource {
     runtime: Runtime,
-    streams: Demuxed,
+    /// There until the end.
+    streams: Option<Demuxed>,
+    group: Arc<SessionGroup>,
     name: String,
     what: String,
     format: PixelFormat,
@@ -50,17 +58,19 @@ pub(super) struct RtspSource {
 impl RtspSource {
     pub(super) fn open(url: &NetworkUrl, transport: RtspTransport) -> Result<Self, CaptureError> {
         let runtime = runtime().map_err(|error| CaptureError::Unusable(format!("{url}: {error}")))?;
-        let (streams, what, format) = within_open_timeout(&runtime, url, play(url, transport))?;
+        let group = Arc::<SessionGroup>::default();
+        let (streams, what, format) = within_open_timeout(&runtime, url, play(url, transport, Arc::clone(&group)))?;
         let size = streams.streams().iter().find_map(size_of).unwrap_or_default();
         let name = url.to_string();
         info!("{name}: {what} over {transport:?}");
         let (clock, asked_at) = (SenderClock::default(), Instant::now());
-        Ok(Self { runtime, streams, name, what, format, size, clock, is_broken: false, asked_at })
+        Ok(Self { runtime, streams: Some(streams), group, name, what, format, size, clock, is_broken: false, asked_at })
     }
 
     fn frame(&mut self, picture: VideoFrame) -> Result<Option<Frame>, CaptureError> {
         if picture.has_new_parameters()
-            && let Some(size) = self.streams.streams().get(picture.stream_id()).and_then(size_of)
+            && let Some(streams) = &self.streams
+            && let Some(size) = streams.streams().get(picture.stream_id()).and_then(size_of)
         {
             self.size = size;
         }
@@ -95,9 +105,10 @@ impl CameraSource for RtspSource {
             return Err(CaptureError::Superseded);
         }
         let lost = |name: &str, problem: &dyn std::fmt::Display| CaptureError::Lost(format!("{name}: {problem}"));
+        let Some(streams) = &mut self.streams else { return Err(CaptureError::Ended) };
         let next = async {
             loop {
-                match self.streams.next().await {
+                match streams.next().await {
                     Some(Ok(CodecItem::VideoFrame(picture))) => return Ok(picture),
                     Some(Ok(_)) => {}
                     Some(Err(error)) => return Err(lost(&self.name, &error)),
@@ -118,12 +129,28 @@ impl CameraSource for RtspSource {
     }
 }
 
+impl Drop for RtspSource {
+    /// Tells the server, which else sends on until it notices; not for long, as it may be gone.
+    fn drop(&mut self) {
+        let (streams, group) = (self.streams.take(), Arc::clone(&self.group));
+        self.runtime.block_on(async {
+            drop(streams);
+            let _ = tokio::time::timeout(GOODBYE, group.await_teardown()).await;
+        });
+    }
+}
+
 /// Starts the first stream of `url` that perch reads: it, what it is in words, and its format.
-async fn play(url: &NetworkUrl, transport: RtspTransport) -> Result<(Demuxed, String, PixelFormat), String> {
+async fn play(
+    url: &NetworkUrl,
+    transport: RtspTransport,
+    group: Arc<SessionGroup>,
+) -> Result<(Demuxed, String, PixelFormat), String> {
     let words = |error: retina::Error| error.to_string();
     let credentials = url.credentials().map(|(username, password)| Credentials { username, password });
     let options = SessionOptions::default()
         .creds(credentials)
+        .session_group(group)
         .user_agent(concat!("perch/", env!("CARGO_PKG_VERSION")).to_owned());
     let mut session = Session::describe(url.bare(), options).await.map_err(words)?;
     let offered: Vec<_> =

@@ -14,7 +14,7 @@ gi.require_version("GstRtsp", "1.0")
 gi.require_version("GstRtspServer", "1.0")
 from gi.repository import GLib, Gst, GstRtsp, GstRtspServer  # noqa: E402
 
-PICTURE = "videotestsrc is-live=true pattern=smpte ! video/x-raw,width=320,height=240,framerate=15/1"
+PICTURE = "videotestsrc is-live=true pattern=smpte ! video/x-raw,format=I420,width=320,height=240,framerate=15/1"
 STREAMS = {
     "/h264": f"( {PICTURE} ! openh264enc gop-size=15 complexity=low ! h264parse ! rtph264pay name=pay0 config-interval=-1 "
     "audiotestsrc is-live=true ! alawenc ! rtppcmapay name=pay1 )",

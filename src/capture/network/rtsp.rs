@@ -19,6 +19,7 @@ use super::sender_clock::SenderClock;
 use super::url::NetworkUrl;
 use super::{IDLE, runtime, within_open_timeout};
 use crate::base::clock::Timestamp;
+use crate::capture::jpeg_cutter::size_of as size_of_jpeg;
 use crate::capture::{CameraSource, CaptureError};
 use crate::media::frame::{Frame, PixelFormat};
 
@@ -89,6 +90,13 @@ impl RtspSource {
         let sent = Duration::from_secs_f64(ticks as f64 / f64::from(time.clock_rate().get()));
         let captured_at = self.clock.at(sent, Timestamp::now());
         let data = picture.into_data();
+        if self.format == PixelFormat::Mjpeg {
+            // Each picture says its own size. One that is not whole had packets lost.
+            match size_of_jpeg(&data) {
+                Some(size) => self.size = size,
+                None => return Ok(None),
+            }
+        }
         if data.len() > MAX_BYTES {
             return Err(CaptureError::Lost(format!("{}: a picture of {} bytes", self.name, data.len())));
         }

@@ -4,8 +4,11 @@
 //! Nothing here waits, owns a thread or knows where a picture came from.
 
 pub mod canvas;
+pub mod colorspace;
+mod colorspace_pixels;
 pub mod convert;
 pub mod h264_decode;
 pub mod jpeg;
 pub mod slate;
+pub mod stabilizer;
 pub mod text;

@@ -60,7 +60,7 @@ impl Conversion {
             Self::Swap => each(pixels, |[blue, green, red]| [red, green, blue]),
             Self::Hsv { hues } => each(pixels, |bgr| hsv(bgr, *hues)),
             Self::Hls { hues } => each(pixels, |bgr| hls(bgr, *hues)),
-            Self::Xyz => each(pixels, |[blue, green, red]| XYZ.map(|[r, g, b]| r * red + g * green + b * blue)),
+            Self::Xyz => each(pixels, |[blue, green, red]| xyz([red, green, blue])),
             Self::YCrCb => each(pixels, |[blue, green, red]| {
                 let luma = luma([blue, green, red]);
                 [luma, (red - luma) * 0.713 + 128.0, (blue - luma) * 0.564 + 128.0]
@@ -79,16 +79,29 @@ impl Conversion {
 fn each(pixels: &mut [Pixel], convert: impl Fn([f32; 3]) -> [f32; 3]) {
     for pixel in pixels {
         let word = u32::from_le_bytes(*pixel);
-        let [first, second, third] = convert([0, 8, 16].map(|shift| (word >> shift & 255) as f32)).map(level);
-        *pixel = (first | second << 8 | third << 16).to_le_bytes();
+        // Not `array::map`, which is a call in the innermost loop.
+        let channels = [(word & 255) as f32, (word >> 8 & 255) as f32, (word >> 16 & 255) as f32];
+        *pixel = packed(convert(channels));
     }
 }
 
 /// Adding this to a small number leaves the nearest integer in the low bits: vector units round no faster.
 const ROUND: f32 = 12_582_912.0;
 
+fn packed([first, second, third]: [f32; 3]) -> Pixel {
+    (level(first) | level(second) << 8 | level(third) << 16).to_le_bytes()
+}
+
 fn level(value: f32) -> u32 {
     (value.max(0.0).min(255.0) + ROUND).to_bits() & 255
+}
+
+fn weighed(weights: [f32; 3], [red, green, blue]: [f32; 3]) -> f32 {
+    weights[0] * red + weights[1] * green + weights[2] * blue
+}
+
+fn xyz(rgb: [f32; 3]) -> [f32; 3] {
+    [weighed(XYZ[0], rgb), weighed(XYZ[1], rgb), weighed(XYZ[2], rgb)]
 }
 
 fn round(value: f32) -> f32 {
@@ -154,11 +167,13 @@ impl Default for LabTables {
 
 impl LabTables {
     fn convert(&self, pixel: &mut Pixel) {
-        let [blue, green, red] = [0, 1, 2].map(|channel| self.linear[usize::from(pixel[channel])]);
-        let [x, y, z] = self.weights.map(|[r, g, b]| {
-            let light = descale(r * red + g * green + b * blue, WEIGHT_BITS);
+        let linear = |channel: usize| self.linear[usize::from(pixel[channel])];
+        let (blue, green, red) = (linear(0), linear(1), linear(2));
+        let root = |weights: [i32; 3]| {
+            let light = descale(weights[0] * red + weights[1] * green + weights[2] * blue, WEIGHT_BITS);
             self.root[usize::try_from(light).unwrap_or_default().min(self.root.len() - 1)]
-        });
+        };
+        let (x, y, z) = (root(self.weights[0]), root(self.weights[1]), root(self.weights[2]));
         let lightness = descale(296 * y - (16 * 255 * (1 << ROOT_BITS) + 50) / 100, ROOT_BITS);
         let middle = 128 << ROOT_BITS;
         let (a, b) = (descale(500 * (x - y) + middle, ROOT_BITS), descale(200 * (y - z) + middle, ROOT_BITS));
@@ -189,15 +204,13 @@ impl LuvTables {
     fn convert(&self, pixel: &mut Pixel) {
         let white = WHITE_X + 15.0 + 3.0 * WHITE_Z;
         let (white_u, white_v) = (4.0 * WHITE_X / white, 9.0 / white);
-        let [blue, green, red] = [0, 1, 2].map(|channel| self.linear[usize::from(pixel[channel])]);
-        let [x, y, z] = XYZ.map(|[r, g, b]| r * red + g * green + b * blue);
+        let linear = |channel: usize| self.linear[usize::from(pixel[channel])];
+        let [x, y, z] = xyz([linear(2), linear(1), linear(0)]);
         let lightness = self.lightness[((y * SHARES as f32 + 0.5) as usize).min(SHARES)];
         let sum = 1.0 / (x + 15.0 * y + 3.0 * z).max(f32::MIN_POSITIVE);
         let (u, v) = (13.0 * lightness * (4.0 * x * sum - white_u), 13.0 * lightness * (9.0 * y * sum - white_v));
         // OpenCV's ranges of u and v: -134 to 220 and -140 to 122.
-        let channels = [lightness * 2.55, (u + 134.0) * (255.0 / 354.0), (v + 140.0) * (255.0 / 262.0)];
-        let [first, second, third] = channels.map(level);
-        *pixel = (first | second << 8 | third << 16).to_le_bytes();
+        *pixel = packed([lightness * 2.55, (u + 134.0) * (255.0 / 354.0), (v + 140.0) * (255.0 / 262.0)]);
     }
 }
 

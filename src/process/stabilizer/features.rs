@@ -7,7 +7,7 @@
 use super::pyramid::Level;
 
 /// Cells that the longer side is divided into.
-const CELLS: usize = 18;
+const CELLS: usize = 16;
 /// No corner lies closer to the edge.
 const MARGIN: usize = 5;
 /// The column that the first strength of a row belongs to.
@@ -22,6 +22,7 @@ const LEAST_SHARE: f32 = 0.01;
 pub(super) struct Detector {
     /// Products of the gradients of the last three rows.
     products: [[Vec<f32>; 3]; 3],
+    sums: [Vec<f32>; 3],
     strengths: Vec<f32>,
     cells: Vec<(f32, usize, usize)>,
 }
@@ -38,7 +39,7 @@ impl Detector {
         self.cells.clear();
         self.cells.resize(columns * height.div_ceil(side), (0.0, 0, 0));
         self.strengths.resize(width, 0.0);
-        for products in self.products.iter_mut().flatten() {
+        for products in self.products.iter_mut().flatten().chain(&mut self.sums) {
             products.resize(width - 2, 0.0);
         }
         for y in MARGIN - 1..=height - MARGIN {
@@ -49,7 +50,8 @@ impl Detector {
             if y < MARGIN {
                 continue;
             }
-            strengths(&self.products, &mut self.strengths);
+            add_rows(&self.products, &mut self.sums);
+            strengths(&self.sums, &mut self.strengths);
             let cells = &mut self.cells[y / side * columns..][..columns];
             for (index, (cell, strengths)) in cells.iter_mut().zip(self.strengths.chunks(side)).enumerate() {
                 for (x, strength) in (index * side + FIRST..).zip(strengths) {
@@ -78,18 +80,23 @@ fn products([above, row, below]: [&[u8]; 3], products: &mut [Vec<f32>; 3]) {
     }
 }
 
+/// The sums of three rows.
+fn add_rows(products: &[[Vec<f32>; 3]; 3], sums: &mut [Vec<f32>; 3]) {
+    for (kind, sums) in sums.iter_mut().enumerate() {
+        let rows = products[0][kind].iter().zip(&products[1][kind]).zip(&products[2][kind]);
+        for (sum, ((one, two), three)) in sums.iter_mut().zip(rows) {
+            *sum = one + two + three;
+        }
+    }
+}
+
 /// The smaller eigenvalue of the mean of nine pixels' products. The first is column [`FIRST`]'s.
-fn strengths(products: &[[Vec<f32>; 3]; 3], strengths: &mut [f32]) {
-    let count = strengths.len() - 4;
-    let sums = |kind: usize, column: usize| {
-        let rows = [0, 1, 2].map(|row: usize| &products[row][kind][..count + 2]);
-        rows[0][column] + rows[1][column] + rows[2][column]
-    };
-    for (column, strength) in strengths[..count].iter_mut().enumerate() {
-        let mean = |kind| (sums(kind, column) + sums(kind, column + 1) + sums(kind, column + 2)) * (1.0 / 9.0);
-        let (xx, xy, yy) = (mean(0), mean(1), mean(2));
+fn strengths(sums: &[Vec<f32>; 3], strengths: &mut [f32]) {
+    let columns = sums[0].windows(3).zip(sums[1].windows(3)).zip(sums[2].windows(3));
+    for (strength, ((xx, xy), yy)) in strengths.iter_mut().zip(columns) {
+        let (xx, xy, yy) = (xx[0] + xx[1] + xx[2], xy[0] + xy[1] + xy[2], yy[0] + yy[1] + yy[2]);
         let half = (xx - yy) * 0.5;
-        *strength = (xx + yy) * 0.5 - (half * half + xy * xy).sqrt();
+        *strength = ((xx + yy) * 0.5 - (half * half + xy * xy).sqrt()) * (1.0 / 9.0);
     }
 }
 

@@ -10,8 +10,9 @@ const SIDE: usize = 16;
 /// The same with a pixel around it, for the gradients.
 const AROUND: usize = SIDE + 2;
 const MOST_STEPS: usize = 8;
-/// A step so small, in pixels, is the last.
+/// A step so small, in pixels, is the last; in the smaller copies, whose result is only a guess, a larger one.
 const LAST_STEP: f32 = 0.01;
+const LAST_ROUGH_STEP: f32 = 0.05;
 /// How much of what is in the window may differ in the other picture, beside a sensor's noise.
 const MOST_UNLIKE: f32 = 0.35;
 const NOISE: f32 = 12.0;
@@ -24,7 +25,8 @@ pub(super) fn follow(before: &Pyramid, after: &Pyramid, point: [f32; 2]) -> Opti
         // A small pixel's middle is the middle of those that it was made from.
         let place = point.map(|side| (side + 0.5) / shrink - 0.5);
         moved = moved.map(|side| side * 2.0);
-        let step = Window::of(from, place).and_then(|window| window.find(to, place, moved));
+        let last = if index == 0 { LAST_STEP } else { LAST_ROUGH_STEP };
+        let step = Window::of(from, place).and_then(|window| window.find(to, place, moved, last));
         match step {
             Some(step) => moved = step,
             // Close to the edge the small copies have no room for the window, or what it shows is not there any more.
@@ -35,7 +37,17 @@ pub(super) fn follow(before: &Pyramid, after: &Pyramid, point: [f32; 2]) -> Opti
     Some([point[0] + moved[0], point[1] + moved[1]])
 }
 
-type Row = [f32; SIDE];
+/// Numbers that vector units of any kind compute with at once.
+const LANES: usize = 4;
+type Lanes = [f32; LANES];
+type Row = [Lanes; SIDE / LANES];
+
+// Not `array::from_fn` or `map`: those are calls in the innermost loop.
+fn add(sum: &mut Lanes, one: &Lanes, other: &Lanes) {
+    for ((sum, one), other) in sum.iter_mut().zip(one).zip(other) {
+        *sum += one * other;
+    }
+}
 
 /// What is looked for.
 struct Window {
@@ -55,29 +67,36 @@ impl Window {
         let mut around = [[0.0; AROUND]; AROUND];
         sample(level, [x - half - 1.0, y - half - 1.0], &mut around)?;
         let mut window = Self {
-            pixels: [[0.0; SIDE]; SIDE],
-            across: [[0.0; SIDE]; SIDE],
-            along: [[0.0; SIDE]; SIDE],
+            pixels: [[[0.0; LANES]; SIDE / LANES]; SIDE],
+            across: [[[0.0; LANES]; SIDE / LANES]; SIDE],
+            along: [[[0.0; LANES]; SIDE / LANES]; SIDE],
             mean_across: 0.0,
             mean_along: 0.0,
             inverse: [0.0; 3],
             variance: 0.0,
         };
-        // Sums by columns, which vector units add up side by side.
-        let mut sums = [[0.0; SIDE]; 7];
+        let mut sums = [[0.0; LANES]; 7];
         for row in 0..SIDE {
             let (above, middle, below) = (&around[row], &around[row + 1], &around[row + 2]);
-            for column in 0..SIDE {
-                let pixel = middle[column + 1];
-                let across = (middle[column + 2] - middle[column]) * 0.5;
-                let along = (below[column + 1] - above[column + 1]) * 0.5;
-                window.pixels[row][column] = pixel;
-                window.across[row][column] = across;
-                window.along[row][column] = along;
-                let terms = [pixel, pixel * pixel, across, along, across * across, across * along, along * along];
-                for (sum, term) in sums.iter_mut().zip(terms) {
-                    sum[column] += term;
+            for first in (0..SIDE).step_by(LANES) {
+                let (mut pixel, mut across, mut along) = ([0.0; LANES], [0.0; LANES], [0.0; LANES]);
+                for lane in 0..LANES {
+                    let column = first + lane + 1;
+                    pixel[lane] = middle[column];
+                    across[lane] = (middle[column + 1] - middle[column - 1]) * 0.5;
+                    along[lane] = (below[column] - above[column]) * 0.5;
                 }
+                window.pixels[row][first / LANES] = pixel;
+                window.across[row][first / LANES] = across;
+                window.along[row][first / LANES] = along;
+                let ones = &[1.0; LANES];
+                add(&mut sums[0], &pixel, ones);
+                add(&mut sums[1], &pixel, &pixel);
+                add(&mut sums[2], &across, ones);
+                add(&mut sums[3], &along, ones);
+                add(&mut sums[4], &across, &across);
+                add(&mut sums[5], &across, &along);
+                add(&mut sums[6], &along, &along);
             }
         }
         let [pixel, square, across, along, xx, xy, yy] = sums.map(mean);
@@ -94,21 +113,25 @@ impl Window {
     }
 
     /// Where this is in `level`, from `place`: `guess` made better.
-    fn find(&self, level: &Level, place: [f32; 2], guess: [f32; 2]) -> Option<[f32; 2]> {
+    fn find(&self, level: &Level, place: [f32; 2], guess: [f32; 2], last: f32) -> Option<[f32; 2]> {
         let half = (SIDE / 2) as f32;
         let mut moved = guess;
         let mut unlike = f32::MAX;
         for _ in 0..MOST_STEPS {
             let mut there = [[0.0; SIDE]; SIDE];
             sample(level, [place[0] + moved[0] - half, place[1] + moved[1] - half], &mut there)?;
-            let mut sums = [[0.0; SIDE]; 4];
+            let mut sums = [[0.0; LANES]; 4];
             for row in 0..SIDE {
-                for column in 0..SIDE {
-                    let difference = there[row][column] - self.pixels[row][column];
-                    sums[0][column] += difference;
-                    sums[1][column] += difference * difference;
-                    sums[2][column] += difference * self.across[row][column];
-                    sums[3][column] += difference * self.along[row][column];
+                let there = there[row].as_chunks::<LANES>().0;
+                for (index, there) in there.iter().enumerate() {
+                    let mut difference = *there;
+                    for (difference, pixel) in difference.iter_mut().zip(&self.pixels[row][index]) {
+                        *difference -= pixel;
+                    }
+                    add(&mut sums[0], &difference, &[1.0; LANES]);
+                    add(&mut sums[1], &difference, &difference);
+                    add(&mut sums[2], &difference, &self.across[row][index]);
+                    add(&mut sums[3], &difference, &self.along[row][index]);
                 }
             }
             let [brighter, square, across, along] = sums.map(mean);
@@ -117,7 +140,7 @@ impl Window {
             let [xx, xy, yy] = self.inverse;
             let step = [xx * across + xy * along, xy * across + yy * along];
             moved = [moved[0] - step[0], moved[1] - step[1]];
-            if step[0].abs().max(step[1].abs()) < LAST_STEP {
+            if step[0].abs().max(step[1].abs()) < last {
                 break;
             }
         }
@@ -126,8 +149,8 @@ impl Window {
     }
 }
 
-fn mean(columns: Row) -> f32 {
-    columns.iter().sum::<f32>() / (SIDE * SIDE) as f32
+fn mean(lanes: Lanes) -> f32 {
+    lanes.iter().sum::<f32>() / (SIDE * SIDE) as f32
 }
 
 /// A square of `level` whose first pixel lies at `place`, between pixels; none if it reaches past the edge.

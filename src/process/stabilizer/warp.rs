@@ -104,18 +104,19 @@ impl Source<'_> {
 
     fn read_straight(&self, [x, y]: [i64; 2], steps: [i64; 2], run: &mut [u8; RUN]) {
         let first = (y >> BITS) as usize * self.stride + (x >> BITS) as usize;
-        let above: &[u8] = &self.bytes[first..=first + RUN];
-        let below: &[u8] = &self.bytes[first + self.stride..=first + self.stride + RUN];
+        let above = &self.bytes[first..][..=RUN];
+        let below = &self.bytes[first + self.stride..][..=RUN];
         let part = |value: i64| (value & (ONE - 1)) as f32 / ONE as f32;
         // Each pixel's place is one further, but for this.
         let drift = [(steps[0] - ONE) as f32 / ONE as f32, steps[1] as f32 / ONE as f32];
         let (part_x, part_y) = (part(x), part(y));
         for (index, pixel) in run.iter_mut().enumerate() {
             let (across, along) = (part_x + drift[0] * index as f32, part_y + drift[1] * index as f32);
-            let [upper, lower] = [above, below].map(|row| {
-                let (left, right) = (f32::from(row[index]), f32::from(row[index + 1]));
-                left + (right - left) * across
-            });
+            // Not `array::map`, which is a call in the innermost loop.
+            let (left, right) = (f32::from(above[index]), f32::from(above[index + 1]));
+            let upper = left + (right - left) * across;
+            let (left, right) = (f32::from(below[index]), f32::from(below[index + 1]));
+            let lower = left + (right - left) * across;
             // Adding 2^23 rounds, and leaves the integer in the low bits.
             *pixel = (upper + (lower - upper) * along + 8_388_608.0).to_bits() as u8;
         }
@@ -134,10 +135,9 @@ impl Source<'_> {
 
 /// Four neighbours, the upper ones first, by how near `place` is to each.
 fn blend(four: [u8; 4], place: [i64; 2]) -> u8 {
-    let [left, up, right, down] = four.map(u32::from);
-    let [across, along] = place.map(|value| (value >> (BITS - 8) & 255) as u32);
-    let upper = left * (256 - across) + up * across;
-    let lower = right * (256 - across) + down * across;
+    let (across, along) = ((place[0] >> (BITS - 8) & 255) as u32, (place[1] >> (BITS - 8) & 255) as u32);
+    let upper = u32::from(four[0]) * (256 - across) + u32::from(four[1]) * across;
+    let lower = u32::from(four[2]) * (256 - across) + u32::from(four[3]) * across;
     ((upper * (256 - along) + lower * along + (1 << 15)) >> 16) as u8
 }
 

@@ -15,6 +15,7 @@ use crate::capture::worker::Backend;
 use crate::capture::{self, Resolution, SourceSpec};
 use crate::config::{Config, ConfigError};
 use crate::http;
+use crate::process::colorspace::Colorspace;
 use crate::provision::Places;
 
 /// A camera you browse to: streams a Raspberry Pi or USB camera to browsers.
@@ -56,6 +57,14 @@ pub struct Flags {
     /// Seconds that a camera warms up before its pictures are shown, 0 to 60
     #[arg(long, global = true, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(0..=60))]
     pub time_delay: Option<u32>,
+
+    /// Hold a shaking picture still; see [camera.stabilizer] for how
+    #[arg(long, global = true)]
+    pub stabilize: bool,
+
+    /// Show the channels of another colour space: gray, hsv, hls, lab, luv, ycrcb, yuv, xyz, rgb
+    #[arg(long, global = true, value_name = "SPACE")]
+    pub colorspace: Option<Colorspace>,
 
     /// Address and port to serve on, as in 0.0.0.0:8000
     #[arg(long, global = true, value_name = "IP:PORT")]
@@ -150,7 +159,8 @@ impl Cli {
 
 impl Flags {
     const fn is_about_a_camera(&self) -> bool {
-        self.source.is_some() || self.resolution.is_some() || self.framerate.is_some() || self.time_delay.is_some()
+        let picture = self.stabilize || self.colorspace.is_some() || self.resolution.is_some();
+        picture || self.source.is_some() || self.framerate.is_some() || self.time_delay.is_some()
     }
 
     fn apply(&self, config: &mut Config) -> Result<(), ConfigError> {
@@ -164,7 +174,8 @@ impl Flags {
             return Err(ConfigError::Value {
                 origin: "command line".into(),
                 message: format!(
-                    "--source, --resolution, --framerate and --time-delay are for one camera, and the settings file \
+                    "--source, --resolution, --framerate, --time-delay, --stabilize and --colorspace are for one camera, and \
+                     the settings file \
                      has {cameras}: set this there"
                 ),
             });
@@ -174,6 +185,8 @@ impl Flags {
         set(self.resolution.as_ref(), &mut camera.resolution);
         set(self.framerate.as_ref(), &mut camera.framerate);
         set(self.time_delay.as_ref(), &mut camera.time_delay_s);
+        camera.stabilize |= self.stabilize;
+        camera.colorspace = self.colorspace.or(camera.colorspace);
         set(self.mode.as_ref(), &mut config.http.mode);
         set(self.listen.as_ref(), &mut config.http.listen);
         set(self.log.as_ref(), &mut config.log.level);
@@ -258,6 +271,7 @@ mod tests {
             ["--time-delay", "61"],
             ["--log", "loud"],
             ["--sorce", "test"],
+            ["--colorspace", "hvs"],
         ] {
             let error = parse(&args).expect_err(args[1]);
             assert_eq!(error.exit_code(), 2, "{args:?}");

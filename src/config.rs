@@ -186,6 +186,7 @@ impl Config {
         for (index, camera) in self.camera.iter().enumerate() {
             sections.push(("camera", index, camera.validate()));
             sections.push(("camera.controls", index, camera.controls.validate()));
+            sections.push(("camera.stabilizer", index, camera.stabilizer.validate()));
             sections.push(("camera.overlay", index, camera.overlay.validate()));
         }
         sections.extend([

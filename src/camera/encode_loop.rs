@@ -158,7 +158,8 @@ impl<'a> EncodeLoop<'a> {
     fn staged_frame(&mut self, frame: Frame, orders: Orders, jpeg_due: bool, now: Instant) -> Result<(), String> {
         let copies = &self.camera.metrics.copies;
         let is_coded = frame.format() == PixelFormat::H264;
-        if !orders.video && !jpeg_due && !is_coded {
+        let needs_all = is_coded || self.stages.as_ref().is_some_and(Stages::needs_all);
+        if !orders.video && !jpeg_due && !needs_all {
             return Ok(());
         }
         let (is_oriented, is_ours) = (frame.is_oriented(), frame.format() != PixelFormat::I420);
@@ -175,8 +176,10 @@ impl<'a> EncodeLoop<'a> {
         };
         let Some(stages) = &mut self.stages else { return Ok(()) };
         self.camera.metrics.copies.process.increment();
-        let frame = stages.apply(frame.oriented(is_oriented), is_ours).map_err(|error| error.to_string())?;
-        self.raw_frame(frame, orders, jpeg_due, now)
+        match stages.apply(frame.oriented(is_oriented), is_ours).map_err(|error| error.to_string())? {
+            Some(frame) => self.raw_frame(frame, orders, jpeg_due, now),
+            None => Ok(()),
+        }
     }
 
     /// No frame is there, but a viewer may have joined: it gets the last picture at once, as a keyframe, not the next one
@@ -184,6 +187,11 @@ impl<'a> EncodeLoop<'a> {
     fn again(&mut self, orders: Orders, now: Instant) -> Result<(), String> {
         if !orders.video {
             self.last = None;
+            if !orders.jpeg
+                && let Some(stages) = &mut self.stages
+            {
+                stages.rest();
+            }
         }
         let is_due = self.last_again.is_none_or(|last| now.duration_since(last) >= AGAIN_INTERVAL);
         let Some(frame) = self.last.clone().filter(|_| orders.keyframe && is_due) else { return Ok(()) };

@@ -8,6 +8,7 @@ use std::sync::atomic::Ordering::{Acquire, Release};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::capture::tuning::{Change, Control, ControlKind, MenuItem, Value};
+use crate::process::colorspace::Colorspace;
 use crate::process::stages::Settings;
 
 /// The settings of now.
@@ -68,6 +69,8 @@ impl Picture {
         }
         let (shrunk, whole) = (now.frame_size_reduction, first.frame_size_reduction);
         controls.push(control("frame_size_reduction", "Smaller by (%)", percent, integer(shrunk), integer(whole)));
+        controls.push(boolean("stabilize", "Hold still", now.stabilize, first.stabilize));
+        controls.push(control("colorspace", "Colours", spaces(), space(now.colorspace), space(first.colorspace)));
         controls
     }
 
@@ -79,9 +82,13 @@ impl Picture {
             ("vflip", Some(Value::Boolean(wish))) => set(&mut now.vflip, *wish),
             ("rotation", Some(Value::Integer(wish))) => set(&mut now.rotation, small(*wish)),
             ("frame_size_reduction", Some(Value::Integer(wish))) => set(&mut now.frame_size_reduction, small(*wish)),
+            ("stabilize", Some(Value::Boolean(wish))) => set(&mut now.stabilize, *wish),
+            ("colorspace", Some(Value::Text(wish))) => set(&mut now.colorspace, wish.parse().ok()),
             ("hflip", _) => set(&mut now.hflip, first.hflip),
             ("vflip", _) => set(&mut now.vflip, first.vflip),
             ("rotation", _) => set(&mut now.rotation, first.rotation),
+            ("stabilize", _) => set(&mut now.stabilize, first.stabilize),
+            ("colorspace", _) => set(&mut now.colorspace, first.colorspace),
             ("frame_size_reduction", _) => set(&mut now.frame_size_reduction, first.frame_size_reduction),
             _ => false,
         };
@@ -90,6 +97,20 @@ impl Picture {
         }
         is_ours
     }
+}
+
+/// The picture's own colours, in the menu of colour spaces.
+const OWN_COLOURS: &str = "none";
+
+fn spaces() -> ControlKind {
+    let own = MenuItem { value: Value::Text(OWN_COLOURS.into()), name: "its own".into() };
+    let spaces =
+        Colorspace::ALL.map(|space| MenuItem { value: Value::Text(space.to_string()), name: space.to_string() });
+    ControlKind::Menu { items: [own].into_iter().chain(spaces).collect() }
+}
+
+fn space(space: Option<Colorspace>) -> Value {
+    Value::Text(space.map_or_else(|| OWN_COLOURS.to_owned(), |space| space.to_string()))
 }
 
 fn set<T>(value: &mut T, wish: T) -> bool {
@@ -139,6 +160,8 @@ mod tests {
             ("vflip", Value::Boolean(true)),
             ("rotation", Value::Integer(90)),
             ("frame_size_reduction", Value::Integer(50)),
+            ("stabilize", Value::Boolean(true)),
+            ("colorspace", Value::Text("gray".into())),
         ];
         assert_eq!(picture.controls(false).len(), wishes.len());
         for (key, wish) in wishes {
@@ -159,6 +182,10 @@ mod tests {
         assert!(!picture.change(&change("brightness", Some(Value::Integer(1)))));
         assert_eq!((picture.settings(), picture.version()), (Settings::default(), 0));
         let keys: Vec<_> = picture.controls(true).into_iter().map(|control| control.key).collect();
-        assert_eq!(keys, ["frame_size_reduction"], "a camera that turns its pictures does so from the start");
+        assert_eq!(
+            keys,
+            ["frame_size_reduction", "stabilize", "colorspace"],
+            "a camera that turns its pictures does so from the start"
+        );
     }
 }

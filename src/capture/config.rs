@@ -10,8 +10,9 @@ use serde::{Deserialize, Serialize};
 use super::controls::{Controls, SensorMode};
 use super::network::{NetworkUrl, NetworkUrlError, RtspTransport};
 use crate::media::frame::PixelFormat;
+use crate::process::colorspace::Colorspace;
 use crate::process::privacy_mask::PrivacyMask;
-use crate::process::{overlay, stages};
+use crate::process::{overlay, stabilizer, stages};
 
 /// Most privacy masks of a camera.
 const MOST_MASKS: usize = 32;
@@ -183,11 +184,18 @@ pub struct Config {
     pub rotation: u32,
     /// By how many percent both sides of the picture shrink, 0 to 90.
     pub frame_size_reduction: u32,
+    /// The colour space whose channels are shown as the picture's; its own colours when not set.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub colorspace: Option<Colorspace>,
+    /// Whether a shaking picture is held still.
+    pub stabilize: bool,
     /// How the sensor is read; the camera's choice when not set. This and the controls are for cameras of libcamera.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sensor_mode: Option<SensorMode>,
     /// The picture's controls.
     pub controls: Controls,
+    /// How a shaking picture is held still.
+    pub stabilizer: stabilizer::Settings,
     /// What is written into the picture.
     pub overlay: overlay::Settings,
     /// What nobody is to see.
@@ -211,8 +219,11 @@ impl Default for Config {
             vflip: false,
             rotation: 0,
             frame_size_reduction: 0,
+            colorspace: None,
+            stabilize: false,
             sensor_mode: None,
             controls: Controls::default(),
+            stabilizer: stabilizer::Settings::default(),
             overlay: overlay::Settings::default(),
             privacy_mask: Vec::new(),
         }
@@ -240,6 +251,9 @@ impl Config {
             vflip: self.vflip,
             rotation: self.rotation,
             frame_size_reduction: self.frame_size_reduction,
+            colorspace: self.colorspace,
+            stabilize: self.stabilize,
+            stabilizer: self.stabilizer.clone(),
             privacy_masks: self.privacy_mask.clone(),
             overlay: self.overlay.clone(),
             camera: self.name.clone(),

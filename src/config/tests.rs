@@ -150,7 +150,7 @@ fn every_serialized_key_is_known_and_so_are_the_optional_ones() {
     let keys = known_keys();
     let defaults = toml::Table::try_from(Config::default()).unwrap();
     for (section, values) in &defaults {
-        let listed = ["ice_servers", "mounts", "controls", "overlay"];
+        let listed = ["ice_servers", "mounts", "controls", "overlay", "stabilizer"];
         for key in values.as_table().unwrap().keys().filter(|key| !listed.contains(&key.as_str())) {
             assert!(keys.contains(&format!("{section}.{key}")), "{section}.{key} is not in {keys:?}");
         }

@@ -4,6 +4,8 @@
 //! Nothing here waits, owns a thread or knows where a picture came from.
 
 pub mod canvas;
+pub mod colorspace;
+mod colorspace_pixels;
 pub mod convert;
 pub mod h264_decode;
 pub mod jpeg;
@@ -12,5 +14,6 @@ pub mod overlay;
 pub mod privacy_mask;
 pub mod scale;
 pub mod slate;
+pub mod stabilizer;
 pub mod stages;
 pub mod text;

@@ -1,6 +1,6 @@
 //! What is done to each picture between camera and encoder, where the owner asks for it.
 //!
-//! In this order: orientation, size, privacy masks, overlay. Masks come after what moves the
+//! In this order: orientation, size, colour space, stabiliser, privacy masks, overlay. Masks come after what moves the
 //! picture, so that they stay where the owner sees them, and the overlay last, so that it can always be read. A stage
 //! exists only if it is configured; with none, pictures are not even looked at here, and go to the encoder as they came.
 
@@ -9,11 +9,13 @@ use std::time::{Duration, Instant, SystemTime};
 
 use log::info;
 
+use super::colorspace::{Colorspace, Recolour};
 use super::convert::ConvertError;
 use super::orientation::Orientation;
 use super::overlay::{self, Overlay};
 use super::privacy_mask::{Masks, PrivacyMask};
 use super::scale::{Scaler, reduced};
+use super::stabilizer::{self, Stabilizer};
 use crate::base::clock::Timestamp;
 use crate::base::metrics::Histogram;
 use crate::media::frame::{Frame, FramePool, PixelFormat, packed_size};
@@ -34,6 +36,12 @@ pub struct Settings {
     pub rotation: u32,
     /// By how many percent both sides shrink, 0 to 90.
     pub frame_size_reduction: u32,
+    /// The colour space whose channels are shown.
+    pub colorspace: Option<Colorspace>,
+    /// Whether a shaking picture is held still.
+    pub stabilize: bool,
+    /// How that is done.
+    pub stabilizer: stabilizer::Settings,
     /// What nobody is to see.
     pub privacy_masks: Vec<PrivacyMask>,
     /// What is written into the picture.
@@ -51,9 +59,11 @@ impl Settings {
 
     /// Whether nothing is to be done.
     #[must_use]
-    pub const fn is_empty(&self) -> bool {
+    pub fn is_empty(&self) -> bool {
         self.orientation().is_none()
             && self.frame_size_reduction == 0
+            && self.colorspace.is_none()
+            && !self.stabilize
             && self.privacy_masks.is_empty()
             && self.overlay.text.is_empty()
     }
@@ -62,7 +72,8 @@ impl Settings {
     #[must_use]
     pub fn output_size(&self, size: (usize, usize), is_oriented: bool) -> (usize, usize) {
         let turned = if is_oriented { size } else { self.orientation().size_of(size) };
-        if self.frame_size_reduction == 0 { turned } else { reduced(turned, self.frame_size_reduction) }
+        let small = if self.frame_size_reduction == 0 { turned } else { reduced(turned, self.frame_size_reduction) };
+        if self.stabilize { self.stabilizer.output_size(small) } else { small }
     }
 }
 
@@ -72,12 +83,15 @@ impl Settings {
 pub enum Stage {
     Orientation,
     Scale,
+    Colorspace,
+    Stabilizer,
     PrivacyMask,
     Overlay,
 }
 
 impl Stage {
-    const ALL: [Self; 4] = [Self::Orientation, Self::Scale, Self::PrivacyMask, Self::Overlay];
+    const ALL: [Self; 6] =
+        [Self::Orientation, Self::Scale, Self::Colorspace, Self::Stabilizer, Self::PrivacyMask, Self::Overlay];
 
     /// The name in metrics and in the log.
     #[must_use]
@@ -85,6 +99,8 @@ impl Stage {
         match self {
             Self::Orientation => "orientation",
             Self::Scale => "scale",
+            Self::Colorspace => "colorspace",
+            Self::Stabilizer => "stabilizer",
             Self::PrivacyMask => "privacy_mask",
             Self::Overlay => "overlay",
         }
@@ -107,6 +123,8 @@ pub struct Stages {
     settings: Settings,
     pool: FramePool,
     scaler: Scaler,
+    recolour: Option<Recolour>,
+    stabilizer: Option<Stabilizer>,
     masks: Option<Masks>,
     overlay: Option<Overlay>,
     times: Arc<StageTimes>,
@@ -118,9 +136,15 @@ impl Stages {
     /// The stages that `settings` ask for, whose times go into `times`. None if they ask for nothing.
     #[must_use]
     pub fn new(settings: Settings, times: Arc<StageTimes>) -> Option<Self> {
-        (!settings.is_empty()).then(|| Self {
+        if settings.is_empty() {
+            return None;
+        }
+        let pool = FramePool::new(SPARE_BUFFERS);
+        Some(Self {
+            recolour: settings.colorspace.map(|space| Recolour::new(space, pool.clone())),
+            stabilizer: settings.stabilize.then(|| Stabilizer::new(&settings.stabilizer, pool.clone())),
             settings,
-            pool: FramePool::new(SPARE_BUFFERS),
+            pool,
             scaler: Scaler::default(),
             masks: None,
             overlay: None,
@@ -130,12 +154,25 @@ impl Stages {
         })
     }
 
-    /// An I420 picture as the owner wants it. `is_ours` says that nobody else uses its memory, so that it can be changed
+    /// Whether pictures must not be left out between two that are shown.
+    #[must_use]
+    pub const fn needs_all(&self) -> bool {
+        self.stabilizer.is_some()
+    }
+
+    /// Nobody watches for a while: what waits here is too old to be shown.
+    pub fn rest(&mut self) {
+        if let Some(stabilizer) = &mut self.stabilizer {
+            stabilizer.reset();
+        }
+    }
+
+    /// An I420 picture as the owner wants it; none while the stabiliser waits for newer ones. `is_ours` says that nobody else uses its memory, so that it can be changed
     /// in place; that of a source may come back with its next picture.
     ///
     /// # Errors
     /// When the picture is damaged: smaller than it says.
-    pub fn apply(&mut self, frame: Frame, is_ours: bool) -> Result<Frame, ConvertError> {
+    pub fn apply(&mut self, frame: Frame, is_ours: bool) -> Result<Option<Frame>, ConvertError> {
         let (mut frame, mut is_ours) = (frame, is_ours);
         let orientation = self.settings.orientation();
         if !frame.is_oriented() && !orientation.is_none() {
@@ -147,6 +184,20 @@ impl Stages {
             frame = self.timed(Stage::Scale, |stages| stages.scaler.apply(&frame, size, &stages.pool))?;
             is_ours = true;
         }
+        if let Some(mut recolour) = self.recolour.take() {
+            let recoloured = self.timed(Stage::Colorspace, |_| recolour.apply(frame));
+            self.recolour = Some(recolour);
+            frame = recoloured?;
+            is_ours = true;
+        }
+        if let Some(mut stabilizer) = self.stabilizer.take() {
+            let stabilized = self.timed(Stage::Stabilizer, |_| stabilizer.push(frame));
+            self.stabilizer = Some(stabilizer);
+            let Some(calm) = stabilized? else { return Ok(None) };
+            frame = calm;
+            // Without a delay, one that needs no correction is passed on as it came.
+            is_ours |= !self.settings.stabilizer.causal;
+        }
         if !self.settings.privacy_masks.is_empty() {
             frame = self.timed(Stage::PrivacyMask, |stages| stages.mask(frame, is_ours))?;
             is_ours = true;
@@ -155,7 +206,7 @@ impl Stages {
             frame = self.timed(Stage::Overlay, |stages| stages.write(frame, is_ours))?;
         }
         self.say_what_it_costs();
-        Ok(frame)
+        Ok(Some(frame))
     }
 
     fn mask(&mut self, frame: Frame, is_ours: bool) -> Result<Frame, ConvertError> {
@@ -276,7 +327,7 @@ mod tests {
             privacy_masks: vec![upper_left()],
             ..Settings::default()
         });
-        let frame = stages.apply(picture(&FramePool::new(1)), false).unwrap();
+        let frame = stages.apply(picture(&FramePool::new(1)), false).unwrap().unwrap();
         assert_eq!((frame.width(), frame.height(), frame.captured_at()), (16, 32, AT));
         let luma = |x: usize, y: usize| frame.plane(0)[y * 16 + x];
         // Turned clockwise, the bright left half is on top.
@@ -293,7 +344,7 @@ mod tests {
         assert_eq!((quarter.output_size((64, 32), false), quarter.output_size((64, 32), true)), ((32, 64), (64, 32)));
         let frame = picture(&FramePool::new(1)).oriented(true);
         let address = frame.plane(0).as_ptr();
-        assert_eq!(stages(settings).apply(frame, false).unwrap().plane(0).as_ptr(), address);
+        assert_eq!(stages(settings).apply(frame, false).unwrap().unwrap().plane(0).as_ptr(), address);
     }
 
     #[test]
@@ -302,13 +353,39 @@ mod tests {
         let mut stages = stages(Settings { privacy_masks: vec![upper_left()], ..Settings::default() });
         let frame = picture(&pool);
         let address = frame.plane(0).as_ptr();
-        let masked = stages.apply(frame, false).unwrap();
+        let masked = stages.apply(frame, false).unwrap().unwrap();
         assert_eq!((masked.plane(0)[0], masked.plane(0)[63]), (16, 100));
         assert_ne!(masked.plane(0).as_ptr(), address);
         assert_eq!(pool.take(64)[0], 200, "the source's picture");
         let frame = picture(&FramePool::new(1));
         let address = frame.plane(0).as_ptr();
-        assert_eq!(stages.apply(frame, true).unwrap().plane(0).as_ptr(), address);
+        assert_eq!(stages.apply(frame, true).unwrap().unwrap().plane(0).as_ptr(), address);
+    }
+
+    #[test]
+    fn the_stabiliser_waits_for_newer_pictures_and_what_waits_is_forgotten_at_rest() {
+        let mut stages = stages(Settings { stabilize: true, ..Settings::default() });
+        let pool = FramePool::new(3);
+        let waits = |stages: &mut Stages| {
+            (0..30).take_while(|_| stages.apply(picture(&pool), false).unwrap().is_none()).count()
+        };
+        let delay = waits(&mut stages);
+        assert!(delay > 5 && stages.needs_all());
+        assert_eq!(waits(&mut stages), 0);
+        stages.rest();
+        assert_eq!(waits(&mut stages), delay);
+    }
+
+    #[test]
+    fn a_colour_space_leaves_masks_black() {
+        let mut stages = stages(Settings {
+            colorspace: Some(Colorspace::Hsv),
+            privacy_masks: vec![upper_left()],
+            ..Settings::default()
+        });
+        let frame = stages.apply(picture(&FramePool::new(1)), false).unwrap().unwrap();
+        assert_eq!((frame.plane(0)[0], frame.plane(1)[0], frame.plane(2)[0]), (16, 128, 128));
+        assert_ne!(frame.plane(1)[31], 128);
     }
 
     #[test]
@@ -321,7 +398,7 @@ mod tests {
         for (width, height) in [(64, 32), (640, 480), (64, 32)] {
             let bytes = vec![200; packed_size(PixelFormat::I420, (width, height))];
             let frame = Frame::packed(PixelFormat::I420, (width, height), AT, Box::new(bytes)).unwrap();
-            let frame = stages.apply(frame, true).unwrap();
+            let frame = stages.apply(frame, true).unwrap().unwrap();
             let luma = frame.plane(0);
             assert_eq!((luma[(height / 2 - 1) * width], luma[(height / 2) * width]), (16, 200));
         }

@@ -195,7 +195,7 @@ def test_a_camera_that_is_not_there_is_unavailable_with_the_reason(launch, monke
 
 
 def test_every_source_s_pictures_can_be_turned_and_made_smaller(shared):
-    assert {"hflip", "vflip", "rotation", "frame_size_reduction"} <= set(values(get(shared)))
+    assert {"hflip", "vflip", "rotation", "frame_size_reduction", "stabilize", "colorspace"} <= set(values(get(shared)))
     answer = patch(shared, {"brightness": 1})
     assert answer.status_code == 422 and "no such control" in answer.json()["error"]
 

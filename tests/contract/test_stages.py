@@ -105,6 +105,30 @@ def test_a_picture_is_made_smaller_and_the_page_knows_its_size(launch):
     assert watched(perch).shape == (264, 352)
 
 
+def test_a_picture_is_shown_in_another_colour_space(launch):
+    def colours(perch):
+        response = requests.get(perch.url + "/snapshot.jpg", timeout=15)
+        return np.asarray(Image.open(io.BytesIO(response.content)).convert("RGB")).astype(int)
+
+    plain, grey = launch("--resolution", "320x240"), launch("--resolution", "320x240", "--colorspace", "COLOR_BGR2GRAY")
+    spread = [np.ptp(colours(perch)[60:], axis=2).max() for perch in (plain, grey)]
+    assert spread[0] > 80 and spread[1] < 8, spread
+    refused = launch("--colorspace", "hvs", ready=False)
+    assert refused.process.wait(10) == 2 and "hsv" in refused.log()
+
+
+def test_a_still_picture_that_is_held_still_is_late_by_the_window_and_otherwise_the_same(launch):
+    perch = launch("--resolution", "320x240", "--stabilize")
+
+    async def run():
+        async with watching(perch.url) as viewer:
+            return [(await viewer.frame(15)).to_ndarray(format="gray").astype(int) for _ in range(5)][-1]
+
+    luma = asyncio.run(run())
+    assert luma.shape == (240, 320) and luma.max() > 200
+    assert perch.metrics()['perch_stage_seconds_count{camera="main",stage="stabilizer"}'] > 12
+
+
 def test_words_are_written_and_stay_in_the_turned_picture(launch):
     config = '[camera]\nname = "gate"\nrotation = 180\n[camera.overlay]\ntext = "{camera} %Y %%"\nsize_percent = 20\nposition = "bottom"'
     plain = launch("--resolution", "640x480", config="[camera]\nrotation = 180")

@@ -10,7 +10,7 @@ from perch_process import wait_until
 pytestmark = pytest.mark.timeout(120)
 
 # What is done to every picture, whatever the camera.
-PICTURE = {"hflip", "vflip", "rotation", "frame_size_reduction"}
+PICTURE = {"hflip", "vflip", "rotation", "frame_size_reduction", "stabilize", "colorspace"}
 NODE = "/dev/video0"
 STATE = "/tmp/controls-state"
 

@@ -34,7 +34,7 @@ pub(super) fn create(context: &Context, request: &Request) -> Response {
     if offer.trim().is_empty() {
         return Response::error(StatusCode::BAD_REQUEST, "the body is empty: an SDP offer was expected");
     }
-    let answer = match context.sessions.answer(camera, offer) {
+    let answer = match context.sessions.answer(camera, offer, request.peer.map(|peer| peer.ip())) {
         Ok(answer) => answer,
         Err(error) => return refused(&error),
     };

@@ -33,7 +33,8 @@ use webrtc::peer_connection::{
 use super::path::{BitrateRange, PathEstimator};
 use super::{Config, PortRange};
 
-mod addresses;
+pub(super) mod addresses;
+mod checks;
 mod feedback;
 mod sockets;
 
@@ -294,7 +295,7 @@ impl Peer {
             .with_interceptor_registry(registry)
             .with_setting_engine(settings(parts, mdns))
             .with_handler(Arc::clone(events) as Arc<dyn PeerConnectionEventHandler>)
-            .with_runtime(Arc::new(sockets::Runtime))
+            .with_runtime(Arc::<sockets::Runtime>::default())
             .with_udp_addrs(addresses::to_bind(parts.loopback_only, port))
             .build()
             .await?;

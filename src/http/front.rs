@@ -182,6 +182,10 @@ async fn forward(
         (None, None) if head.version == Version::HTTP_11 => {
             return Err(Refusal(StatusCode::BAD_REQUEST, "there is no Host"));
         }
+        // `tiny_http` closes the connection when a header is not ASCII.
+        (Some(host), None) if host.to_str().is_err() => {
+            return Err(Refusal(StatusCode::BAD_REQUEST, "the Host is malformed"));
+        }
         (host, None) => host.cloned(),
     };
     let body = collect(body).await?;

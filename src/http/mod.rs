@@ -15,6 +15,8 @@ mod cookie;
 mod dispatch;
 mod files;
 mod front;
+#[doc(hidden)]
+pub mod fuzzing;
 mod guard;
 mod login;
 mod message;

@@ -1,7 +1,7 @@
 //! How many connections there may be: over all and from one address.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::base::bucket::network_of;
@@ -51,7 +51,9 @@ impl Places {
             taken.by_address.insert(address, from_there + 1);
             return Ok(Place { places: self.clone(), address: Some(address) });
         }
-        if peer.ip().to_canonical().is_loopback() && taken.own < OWN_CONNECTIONS {
+        // Of all loopback addresses those two by which a machine calls itself; the others can stand for anybody.
+        let is_own = peer.ip().to_canonical() == Ipv4Addr::LOCALHOST || peer.ip() == Ipv6Addr::LOCALHOST;
+        if is_own && taken.own < OWN_CONNECTIONS {
             taken.own += 1;
             return Ok(Place { places: self.clone(), address: None });
         }
@@ -106,7 +108,9 @@ mod tests {
         let places = Places::default();
         let mut held: Vec<Place> = (1..=4).flat_map(|last| fill(&places, &format!("192.168.1.{last}:9"))).collect();
         assert_eq!(held.len(), CONNECTIONS);
-        assert!(places.take(peer("[fe80::1]:9")).unwrap_err().contains("512"));
+        for other in ["[fe80::1]:9", "127.0.0.2:9"] {
+            assert!(places.take(peer(other)).unwrap_err().contains("512"));
+        }
         held.push(places.take(peer("[::ffff:127.0.0.1]:9")).unwrap());
         held.extend(fill(&places, "[::1]:9"));
         assert_eq!(held.len(), CONNECTIONS + OWN_CONNECTIONS);

@@ -31,6 +31,8 @@ pub use config::{Config, IceServer, Mode, PortRange};
 pub use metrics::SessionMetrics;
 pub use path::BitrateRange;
 pub use peer::addresses::of_interfaces as interface_addresses;
+#[doc(hidden)]
+pub use peer::read_rtcp;
 
 /// How long making an answer may take.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);

@@ -56,8 +56,8 @@ def note(data: bytes):
     seen[data[9:12].decode("ascii", "replace") if data.startswith(b"HTTP/1.") else "closed"] += 1
 
 
-async def one(number: int, request: bytes, wait: float = 20) -> bytes:
-    """Sends a request on a connection of its own and takes what comes."""
+async def one(number: int, request: bytes, ends: bool = False, wait: float = 20) -> bytes:
+    """Sends a request on a connection of its own and takes what comes; one that `ends` says that no more will follow."""
     opened = await connect(number)
     if opened is None:
         return b""
@@ -68,7 +68,8 @@ async def one(number: int, request: bytes, wait: float = 20) -> bytes:
             with contextlib.suppress(OSError):
                 writer.write(request)
                 await writer.drain()
-                writer.write_eof()
+                if ends:
+                    writer.write_eof()
             data = await rest(reader)
         note(data)
     except TimeoutError:
@@ -211,8 +212,8 @@ KINDS = {
     "slow_bodies": lambda: hold(500, post("/offer", b"{" * 60_000)[:300], b"{", 16),
     "half_handshakes": lambda: hold(500, HELLO, b"", 12, TLS_PORT),
     "handshakes": lambda: each(1000, handshake),
-    "malformed": lambda: each(10_000, lambda number: one(number, bent(number))),
-    "oversize": lambda: each(200, lambda number: one(number, OVERSIZE[number % len(OVERSIZE)]()), 8),
+    "malformed": lambda: each(10_000, lambda number: one(number, bent(number), ends=True)),
+    "oversize": lambda: each(200, lambda number: one(number, OVERSIZE[number % len(OVERSIZE)](), ends=True), 8),
     "offers_without_ice": lambda: each(1000, lambda number: one(number, offer(offers.sdp(offers.session(), offers.video(ufrag=None, pwd=None))))),
     "offers_never_connecting": lambda: each(200, never_connecting, 8),
     "guesses": lambda: each(3000, guess),

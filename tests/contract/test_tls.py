@@ -140,7 +140,7 @@ def test_only_modern_protocols_and_ciphers(secure):
     address = f"127.0.0.1:{camera.tls_port}"
     for old in ["-tls1", "-tls1_1"]:
         said = openssl("s_client", "-connect", address, old, "-cipher", "ALL:@SECLEVEL=0", ok=False)
-        assert "Cipher is (NONE)" in said and "alert protocol version" in said, said
+        assert "Cipher is (NONE)" in said and "SSL alert number" in said, said
     every = openssl("ciphers", "-tls1_2", "-s", "ALL:COMPLEMENTOFALL:@SECLEVEL=0").strip().split(":")
     assert len(every) > 50
     taken = set()
@@ -199,7 +199,7 @@ def test_without_redirect_both_work(secure, tmp_path):
 def test_the_cookie_is_secure_and_a_page_that_came_without_tls_is_foreign(secure, tmp_path):
     camera = secure(http='auth = "required"')
     session = requests.Session()
-    session.verify = camera.root(tmp_path)
+    session.trust_env, session.verify = False, camera.root(tmp_path)
     claimed = post(camera.url, "/api/claim", {"password": OWNER}, session)
     assert claimed.status_code == 200 and "Secure" in claimed.headers["Set-Cookie"].split("; ")
     assert "Strict-Transport-Security" not in claimed.headers

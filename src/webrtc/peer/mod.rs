@@ -235,6 +235,12 @@ fn advertise(answer: &str, addresses: &[IpAddr]) -> String {
     lines.join("\r\n") + "\r\n"
 }
 
+/// What a viewer's RTCP goes through, for a fuzz target. Not part of the interface.
+#[doc(hidden)]
+pub fn read_rtcp(bytes: &[u8]) {
+    feedback::read(bytes);
+}
+
 impl Peer {
     /// Answers `offer_sdp`; returns the peer and the answer with all candidates.
     pub(super) async fn answer(parts: &Parts<'_>, offer_sdp: &str) -> Result<(Self, String), AnswerError> {

@@ -8,8 +8,9 @@ use crate::base::bucket::network_of;
 
 /// Most connections at once; more are closed at once.
 const CONNECTIONS: usize = 512;
-/// Most of them from one address, so that one client alone keeps nobody out. A page needs six, a reverse proxy many.
-const PER_ADDRESS: usize = 128;
+/// Most of them from one address, so that one client alone keeps nobody out. A page needs six, a reverse proxy
+/// many.
+const PER_ADDRESS: usize = 256;
 /// Places beyond those for this machine itself: whoever takes all the others must not keep the watchdog out, which would
 /// start perch anew.
 const OWN_CONNECTIONS: usize = 8;

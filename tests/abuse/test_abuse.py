@@ -39,8 +39,9 @@ WITHIN, LATE = 250, 50
 # Beyond what there was before the attack: 520 connections with 96 kB each and what the allocator keeps of them, in kB; a
 # worker for each stream and snapshot that there may be.
 PEAK_KB, MOST_THREADS = 96 * 1024, 24
-# What a second flood may add to what the first has left with the allocator, in kB: nothing but noise.
-MORE_KB = 8 * 1024
+# What a flood may add to what such floods have left with the allocator before, in kB: noise. And all that come later: that of
+# one password, and what they use beside.
+MORE_KB, LATER_KB = 8 * 1024, 48 * 1024
 
 
 class Siege:
@@ -150,13 +151,13 @@ def test_500_slow_heads_and_500_half_handshakes(siege):
     assert told.get("still open", 0) == 0, told
 
 
-def test_500_slow_bodies_and_500_more_find_all_the_memory_they_need(siege):
+def test_500_slow_bodies_and_as_many_more_find_all_the_memory_they_need(siege):
     left = []
-    for _ in range(2):
+    for _ in range(3):
         assert siege.flood("slow_bodies").get("still open", 0) == 0
         left.append(siege.seen_since(time.monotonic() - 5)[-1]["kb"])
-    assert left[1] - left[0] < MORE_KB, f"private memory in kB: {left}"
-    siege.left_kb = left[1]
+    siege.left_kb = left[-1]
+    assert left[2] - left[1] < MORE_KB, f"private memory in kB: {left}"
 
 
 def test_10000_malformed_requests(siege):
@@ -205,7 +206,7 @@ def test_afterwards_perch_is_as_it_was(siege):
     may_grow = {"threads": 16, "fds": 32}
     grown = lambda: {key: (siege.before[key], now()[key]) for key, more in may_grow.items() if now()[key] > siege.before[key] + more}  # noqa: E731
     wait_until(lambda: not grown(), 40, f"threads and descriptors are what they were ({grown()})", every=0.5)
-    assert now()["kb"] < siege.left_kb + MORE_KB, f"{now()}, after the first floods {siege.left_kb} kB"
+    assert now()["kb"] < siege.left_kb + LATER_KB, f"{now()}, after the first floods {siege.left_kb} kB"
     assert siege.perch.udp_sockets() == siege.udp
     print(siege.before, now())
     with contextlib.closing(requests.Session()) as session:

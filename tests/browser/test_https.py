@@ -1,5 +1,6 @@
 """The page over HTTPS, in a browser that trusts the camera's root because it was installed."""
 
+import os
 import shutil
 import subprocess
 
@@ -28,7 +29,7 @@ def camera(launch, tmp_path, monkeypatch):
     return perch, port, root
 
 
-def test_with_the_root_installed_the_picture_moves_over_https(camera, browser, tmp_path, monkeypatch):
+def test_with_the_root_installed_the_picture_moves_over_https(camera, browser, tmp_path):
     perch, port, root = camera
     store = tmp_path / "home/.pki/nssdb"
     store.mkdir(parents=True)
@@ -36,8 +37,7 @@ def test_with_the_root_installed_the_picture_moves_over_https(camera, browser, t
     assert certutil, "no certutil: install Debian's libnss3-tools"
     for command in (["-N", "--empty-password"], ["-A", "-t", "C,,", "-n", "perch", "-i", str(root)]):
         subprocess.run([certutil, "-d", f"sql:{store}", *command], check=True, timeout=60)
-    monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    chromium = launch_chromium(browser.browser_type)
+    chromium = launch_chromium(browser.browser_type, env={**os.environ, "HOME": str(tmp_path / "home")})
     try:
         # By HTTP and its name: perch leads to HTTPS.
         view = PageView(chromium, f"http://localhost:{perch.port}/")

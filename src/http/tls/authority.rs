@@ -3,6 +3,7 @@
 //! The root is what people install once; the leaf is what perch shows. A leaf follows the machine's names and addresses
 //! and is kept too, because browsers that were told to trust it without the root remember exactly that one.
 
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -152,9 +153,12 @@ impl Kept {
         Some(leaf.map(|leaf| Self { authority: self.authority.clone(), leaf: Some(leaf) }))
     }
 
-    /// Those of `names` that the authority was not made for.
+    /// Those of `names` that the authority was not made for. Public addresses are not told: a machine has them whether its
+    /// owner wants or not.
     pub(super) fn strange<'a>(&self, names: &'a [String]) -> Vec<&'a str> {
-        let strange = names.iter().filter(|name| !names::may_vouch(&self.authority.domains, name));
+        let strange = names
+            .iter()
+            .filter(|name| name.parse::<IpAddr>().is_err() && !names::may_vouch(&self.authority.domains, name));
         strange.map(String::as_str).collect()
     }
 }

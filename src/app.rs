@@ -25,11 +25,11 @@ use crate::camera::{self, Camera, Cameras, KeptControls, Privacy, SourceFactory,
 use crate::capture;
 use crate::config::Config;
 use crate::encode;
-use crate::http::{self, Router, Server};
+use crate::http::{self, Router, Server, Tls};
 use crate::platform::panel::{Situation, Wish};
 use crate::platform::systemd::Notifier;
 use crate::platform::{gpio, state_dir};
-use crate::webrtc::{BitrateRange, Sessions};
+use crate::webrtc::{self, BitrateRange, Sessions};
 
 pub use machine::fitted_to_machine;
 use watchdog::Watchdog;
@@ -125,7 +125,7 @@ impl Builder {
         let privacy = Arc::new(Privacy::load(state_dir.as_deref()));
         let (cameras, threads) = start_cameras(cameras, &config.encoder, &privacy, state_dir.as_deref(), &shutdown)?;
         let door = door(&config.http, state_dir.as_deref());
-        let loopback_only = config.http.listen.ip().is_loopback();
+        let loopback_only = config.http.is_for_this_machine_alone();
         let max_bps = config.encoder.bitrate_bps;
         let start_bps = config.encoder.start_bitrate_bps.unwrap_or(max_bps);
         let bitrates = BitrateRange { min_bps: config.encoder.min_bitrate_bps, start_bps, max_bps };
@@ -133,9 +133,10 @@ impl Builder {
         let started = Sessions::new(config.webrtc.clone(), handle.clone(), loopback_only, bitrates)
             .map_err(StartError::Certificate)
             .and_then(|sessions| {
+                let tls = tls(&config.http, state_dir.as_deref())?;
                 let (cameras, door) = (cameras.clone(), door.clone());
-                let server = Server::start(&config.http, &config.web, cameras, sessions.clone(), handle, router, door)?;
-                Ok((sessions, server))
+                let parts = http::Parts { cameras, sessions: sessions.clone(), router, door, tls };
+                Ok((sessions, Server::start(&config.http, &config.web, parts, &handle)?))
             });
         let (sessions, server) = match started {
             Ok(started) => started,
@@ -146,6 +147,13 @@ impl Builder {
             }
         };
         info!("listening on http://{}/", server.local_addr());
+        match server.tls_addr() {
+            Some(address) => info!("listening on https://{address}/"),
+            None if !loopback_only => {
+                warn!("http.tls.listen is not set: passwords and cookies can be read along in the network");
+            }
+            None => {}
+        }
         let panel = Arc::new(Panel {
             cameras: cameras.clone(),
             sessions: sessions.clone(),
@@ -183,10 +191,19 @@ fn start_cameras(
     }
 }
 
+/// What HTTPS is served with, where the settings ask for it.
+fn tls(config: &http::Config, state_dir: Option<&Path>) -> Result<Option<Tls>, http::StartError> {
+    if config.tls.listen.is_none() {
+        return Ok(None);
+    }
+    let opened = Tls::open(&config.tls, &config.allowed_hosts, state_dir, webrtc::interface_addresses);
+    opened.map(Some).map_err(http::StartError::Certificate)
+}
+
 /// The door, where the settings ask for one, and words about it.
 fn door(config: &http::Config, state_dir: Option<&Path>) -> Option<Arc<Door>> {
     if !config.is_locked() {
-        if !config.listen.ip().is_loopback() {
+        if !config.is_for_this_machine_alone() {
             warn!("http.auth is \"none\": everybody who reaches {} can watch and change everything", config.listen);
         }
         return None;
@@ -280,6 +297,12 @@ impl App {
     #[must_use]
     pub fn local_addr(&self) -> SocketAddr {
         self.server.local_addr()
+    }
+
+    /// Where the page is served over HTTPS, if it is.
+    #[must_use]
+    pub fn tls_addr(&self) -> Option<SocketAddr> {
+        self.server.tls_addr()
     }
 
     /// The switch that turns the camera off and on.

@@ -193,6 +193,7 @@ impl Config {
             ("encoder", 0, self.encoder.validate()),
             ("webrtc", 0, self.webrtc.validate()),
             ("http", 0, self.http.validate()),
+            ("http.tls", 0, self.http.tls.validate()),
             ("gpio", 0, self.gpio.validate()),
             ("device", 0, self.device.validate()),
         ]);

@@ -4,9 +4,10 @@
 //! meets the limit over all, which does not hold back an address that somebody is logged in from. A session that is
 //! there is asked nothing and so is never held back.
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::time::Duration;
 
+use crate::base::bucket::{Bucket, Buckets};
 use crate::base::clock::Timestamp;
 
 /// Tries in a row from one address, and how long until one more.
@@ -17,38 +18,12 @@ pub const REFILL: Duration = Duration::from_secs(30);
 const OVERALL: u32 = 30;
 /// One more try comes back to everybody after this long.
 const OVERALL_REFILL: Duration = Duration::from_secs(3);
-/// Addresses that are remembered; with more, the one that was quiet longest is forgotten.
-const ADDRESSES: usize = 256;
-
-/// A bucket as the time at which it will be full again (the generic cell rate algorithm, ITU-T I.371).
-#[derive(Clone, Copy, Debug, Default)]
-struct Bucket {
-    full_at: Timestamp,
-}
-
-impl Bucket {
-    /// Takes one, or says how long until there is one.
-    fn take(&mut self, size: u32, refill: Duration, now: Timestamp) -> Result<(), Duration> {
-        let missing = self.full_at.saturating_since(now);
-        let room = refill * (size - 1);
-        if missing > room {
-            return Err(missing.saturating_sub(room));
-        }
-        self.full_at = self.full_at.max(now).plus(refill);
-        Ok(())
-    }
-
-    fn give_back(&mut self, refill: Duration) {
-        let nanos = u64::try_from(refill.as_nanos()).unwrap_or(u64::MAX);
-        self.full_at = Timestamp::from_nanos(self.full_at.as_nanos().saturating_sub(nanos));
-    }
-}
 
 /// The buckets.
 #[derive(Debug, Default)]
 pub struct Attempts {
     overall: Bucket,
-    by_address: Vec<(IpAddr, Bucket)>,
+    by_address: Buckets,
 }
 
 impl Attempts {
@@ -61,48 +36,17 @@ impl Attempts {
         if !is_known {
             overall.take(OVERALL, OVERALL_REFILL, now)?;
         }
-        self.bucket(address, now).take(PER_ADDRESS, REFILL, now)?;
+        self.by_address.of(address, now).take(PER_ADDRESS, REFILL, now)?;
         self.overall = *overall;
         Ok(())
     }
 
     /// Gives a try back that was right.
     pub fn give_back(&mut self, address: IpAddr, is_known: bool, now: Timestamp) {
-        self.bucket(address, now).give_back(REFILL);
+        self.by_address.of(address, now).give_back(REFILL);
         if !is_known {
             self.overall.give_back(OVERALL_REFILL);
         }
-    }
-
-    fn bucket(&mut self, address: IpAddr, now: Timestamp) -> &mut Bucket {
-        let address = network_of(address);
-        let index = match self.by_address.iter().position(|(known, _)| *known == address) {
-            Some(index) => index,
-            None => {
-                // A full bucket is as good as none.
-                self.by_address.retain(|(_, bucket)| bucket.full_at > now);
-                if self.by_address.len() >= ADDRESSES {
-                    let quiet = self.by_address.iter().enumerate().min_by_key(|(_, (_, bucket))| bucket.full_at);
-                    if let Some((quiet, _)) = quiet {
-                        self.by_address.swap_remove(quiet);
-                    }
-                }
-                self.by_address.push((address, Bucket::default()));
-                self.by_address.len() - 1
-            }
-        };
-        &mut self.by_address[index].1
-    }
-}
-
-/// What counts as one address: of IPv6 the /64, which one customer has whole (RFC 6177).
-fn network_of(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(v6) => {
-            let [a, b, c, d, ..] = v6.segments();
-            Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0).into()
-        }
-        v4 @ IpAddr::V4(_) => v4,
     }
 }
 
@@ -162,17 +106,5 @@ mod tests {
         }
         assert!(attempts.take(address("2001:db8::ffff:6"), false, START).is_err());
         assert!(attempts.take(address("2001:db8:0:1::6"), false, START).is_ok());
-        assert_eq!(network_of(address("::ffff:192.0.2.1")), address("192.0.2.1"));
-    }
-
-    #[test]
-    fn what_is_remembered_is_bounded() {
-        let mut attempts = Attempts::default();
-        for n in 0..2000_u64 {
-            let now = START.plus(OVERALL_REFILL * u32::try_from(n).unwrap());
-            let from = Ipv6Addr::from(u128::from(n) << 64).into();
-            assert!(attempts.take(from, true, now).is_ok());
-        }
-        assert!(attempts.by_address.len() <= ADDRESSES);
     }
 }

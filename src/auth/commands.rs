@@ -9,6 +9,7 @@ use super::caller::{Role, Scope};
 use super::door::{Door, Refused};
 use super::terminal;
 use crate::base::logging;
+use crate::platform::state_dir::TLS_FILE;
 
 /// `perch auth`.
 #[derive(Clone, Debug, Args)]
@@ -30,7 +31,8 @@ pub enum AuthCommand {
         #[arg(value_enum, default_value = "owner")]
         role: Role,
     },
-    /// Forget passwords, sessions and tokens: the camera has no owner then and can be claimed
+    /// Forget passwords, sessions, tokens and perch's own certificate authority: the camera has no owner then and can be
+    /// claimed
     Reset,
     /// Tokens, for recorders and scripts
     #[command(subcommand)]
@@ -88,6 +90,11 @@ pub fn run(args: &AuthArgs, folder: Option<PathBuf>) -> Result<String, CommandEr
         }
         AuthCommand::Reset => {
             door.reset()?;
+            // Whoever had it may have installed its root, and the next owner must not have the key to that.
+            match std::fs::remove_file(folder.join(TLS_FILE)) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
+                _ => {}
+            }
             Ok(format!("passwords, sessions and tokens are forgotten: {}", shown(&door, &folder)))
         }
         AuthCommand::Token(TokenCommand::Add { name, scope }) => Ok(door.add_token(name, *scope)?.0),

@@ -4,6 +4,7 @@
 //! perch.
 
 pub mod backoff;
+pub mod bucket;
 pub mod clock;
 pub mod durable;
 pub mod logging;

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::origin;
 use super::router::{RouteError, Router};
+use super::tls::TlsConfig;
 
 /// Most allowed origins, and most allowed hosts.
 const MOST_ORIGINS: usize = 32;
@@ -57,6 +58,8 @@ pub struct Config {
     pub allowed_hosts: Vec<String>,
     /// Folders to serve beside the page.
     pub mounts: Vec<Mount>,
+    /// The `[http.tls]` section.
+    pub tls: TlsConfig,
 }
 
 /// A folder that is served: one entry of `[[http.mounts]]`.
@@ -80,6 +83,7 @@ impl Default for Config {
             claim_window_s: 900,
             allowed_hosts: Vec::new(),
             mounts: Vec::new(),
+            tls: TlsConfig::default(),
         }
     }
 }
@@ -114,11 +118,18 @@ impl Config {
         self.router().map(drop).map_err(|error| ("mounts", error.to_string()))
     }
 
+    /// Whether nobody beyond this machine can ask.
+    #[must_use]
+    pub fn is_for_this_machine_alone(&self) -> bool {
+        let mut addresses = [Some(self.listen), self.tls.listen].into_iter().flatten();
+        addresses.all(|address| address.ip().is_loopback())
+    }
+
     /// Whether whoever asks must log in.
     #[must_use]
     pub fn is_locked(&self) -> bool {
         match self.auth {
-            AuthMode::Auto => !self.listen.ip().is_loopback(),
+            AuthMode::Auto => !self.is_for_this_machine_alone(),
             AuthMode::Required => true,
             AuthMode::None => false,
         }

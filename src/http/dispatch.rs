@@ -18,7 +18,7 @@ use std::time::Duration;
 use hyper::header::{HeaderMap, HeaderName, HeaderValue};
 use hyper::{Method, StatusCode};
 
-use super::front::{BODY_BYTES, PEER};
+use super::front::{BODY_BYTES, PEER, SECURE};
 use super::message::{Body, Request, Response, StreamBody};
 use super::routes::{Routes, without_body};
 use super::stream::Parts;
@@ -245,12 +245,13 @@ fn read(from: &mut tiny_http::Request) -> io::Result<Request> {
         headers.append(name, value);
     }
     let peer = headers.remove(PEER).and_then(|peer| peer.to_str().ok()?.parse().ok());
+    let is_secure = headers.remove(SECURE).is_some();
     let method = Method::from_bytes(from.method().as_str().as_bytes()).map_err(|_| malformed())?;
     let (path, query) = from.url().split_once('?').unwrap_or((from.url(), ""));
     let (path, query) = (path.to_owned(), query.to_owned());
     let mut body = Vec::new();
     from.as_reader().take(BODY_BYTES as u64).read_to_end(&mut body)?;
-    Ok(Request { method, path, query, headers, body: body.into(), peer, ..Request::default() })
+    Ok(Request { method, path, query, headers, body: body.into(), peer, is_secure, ..Request::default() })
 }
 
 fn send(to: tiny_http::Request, response: Response) {

@@ -4,7 +4,7 @@
 //! `tiny_http` over one of a few private connections ([`super::upstream`]), and the answer comes back.
 //! A small answer is taken over whole, so that a slow client holds nothing but its own connection; a
 //! stream passes through piece by piece, as fast as its reader reads. What is asked for is not looked at
-//! here: that is `routes`' matter. TLS will end here.
+//! here: that is `routes`' matter. TLS ends here, by rustls; which certificate is shown is `tls`' matter.
 
 use std::io;
 use std::net::SocketAddr;
@@ -21,20 +21,19 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode, Version};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
 
 use super::message::{self, Body as MessageBody};
 use super::patience::{Patient, Phase};
+use super::places::Places;
 use super::upstream::{Lease, Upstream};
 
-/// Most connections at once; more are closed at once.
-const CONNECTIONS: usize = 512;
-/// Places beyond those for this machine itself: whoever takes all the others must not keep the watchdog out, which would
-/// start perch anew.
-const OWN_CONNECTIONS: usize = 8;
+/// For the TLS handshake.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Most bytes of a request's head.
 const HEAD_BYTES: usize = 16 << 10;
 /// Most bytes of a request's body.
@@ -47,9 +46,11 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 const WHOLE_ANSWER_BYTES: u64 = 256 << 10;
 /// Says to `dispatch` who asks; a client cannot set it.
 pub(super) const PEER: HeaderName = HeaderName::from_static("x-perch-peer");
+/// Says to `dispatch` that the request came over TLS; a client cannot set it.
+pub(super) const SECURE: HeaderName = HeaderName::from_static("x-perch-secure");
 
 /// Headers that mean one connection and not the request.
-const OF_THE_CONNECTION: [HeaderName; 9] = [
+const OF_THE_CONNECTION: [HeaderName; 10] = [
     header::CONNECTION,
     header::TRANSFER_ENCODING,
     header::CONTENT_LENGTH,
@@ -59,27 +60,27 @@ const OF_THE_CONNECTION: [HeaderName; 9] = [
     header::UPGRADE,
     HeaderName::from_static("keep-alive"),
     PEER,
+    SECURE,
 ];
 
-/// Accepts connections until it is aborted; then all connections end with it.
-pub(super) async fn run(listener: TcpListener, upstream: Arc<Upstream>) {
+/// Accepts connections, over TLS where there is a `tls` for it, until it is aborted; then all connections end with it.
+pub(super) async fn run(listener: TcpListener, tls: Option<TlsAcceptor>, upstream: Arc<Upstream>, places: Places) {
     let mut connections = JoinSet::new();
-    let (places, own_places) = (Arc::new(Semaphore::new(CONNECTIONS)), Arc::new(Semaphore::new(OWN_CONNECTIONS)));
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
             Some(_) = connections.join_next() => continue,
         };
         match accepted {
-            Ok((stream, peer)) => match take_place(&places, &own_places, peer) {
-                Some(permit) => {
-                    let upstream = upstream.clone();
+            Ok((stream, peer)) => match places.take(peer) {
+                Ok(place) => {
+                    let (upstream, tls) = (upstream.clone(), tls.clone());
                     connections.spawn(async move {
-                        serve(stream, peer, upstream).await;
-                        drop(permit);
+                        begin(stream, peer, tls, upstream).await;
+                        drop(place);
                     });
                 }
-                None => log::warn!("{peer} was turned away: {CONNECTIONS} connections are open"),
+                Err(why) => log::warn!("{peer} was turned away: {why}"),
             },
             // Out of file descriptors, or a connection that ended before it was accepted.
             Err(error) => {
@@ -90,15 +91,22 @@ pub(super) async fn run(listener: TcpListener, upstream: Arc<Upstream>) {
     }
 }
 
-fn take_place(places: &Arc<Semaphore>, own: &Arc<Semaphore>, peer: SocketAddr) -> Option<OwnedSemaphorePermit> {
-    let from = |places: &Arc<Semaphore>| places.clone().try_acquire_owned().ok();
-    from(places).or_else(|| if peer.ip().to_canonical().is_loopback() { from(own) } else { None })
-}
-
-async fn serve(stream: TcpStream, peer: SocketAddr, upstream: Arc<Upstream>) {
+async fn begin(stream: TcpStream, peer: SocketAddr, tls: Option<TlsAcceptor>, upstream: Arc<Upstream>) {
     if let Err(error) = stream.set_nodelay(true) {
         log::debug!("{peer}: no TCP_NODELAY: {error}");
     }
+    let Some(tls) = tls else { return serve(stream, peer, false, upstream).await };
+    match timeout(HANDSHAKE_TIMEOUT, tls.accept(stream)).await {
+        Ok(Ok(stream)) => serve(stream, peer, true, upstream).await,
+        Ok(Err(error)) => log::debug!("{peer}: no TLS: {error}"),
+        Err(_) => log::debug!("{peer}: the TLS handshake took too long"),
+    }
+}
+
+async fn serve<S>(stream: S, peer: SocketAddr, is_secure: bool, upstream: Arc<Upstream>)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     let phase = Phase::default();
     let io = TokioIo::new(Patient::new(stream, phase.clone()));
     let service = service_fn(move |request| {
@@ -107,7 +115,7 @@ async fn serve(stream: TcpStream, peer: SocketAddr, upstream: Arc<Upstream>) {
             phase.busy();
             let keep = Keep(phase);
             let method = request.method().clone();
-            let response = match forward(request, peer, &upstream).await {
+            let response = match forward(request, peer, is_secure, &upstream).await {
                 Ok((response, lease)) => relay(response, lease, &method).await,
                 Err(refusal) => refuse(refusal),
             };
@@ -159,6 +167,7 @@ fn refuse(Refusal(status, what): Refusal) -> Response<Content> {
 async fn forward(
     request: Request<Incoming>,
     peer: SocketAddr,
+    is_secure: bool,
     upstream: &Arc<Upstream>,
 ) -> Result<(Response<Incoming>, Lease), Refusal> {
     let (head, body) = request.into_parts();
@@ -173,6 +182,10 @@ async fn forward(
         (None, None) if head.version == Version::HTTP_11 => {
             return Err(Refusal(StatusCode::BAD_REQUEST, "there is no Host"));
         }
+        // `tiny_http` closes the connection when a header is not ASCII.
+        (Some(host), None) if host.to_str().is_err() => {
+            return Err(Refusal(StatusCode::BAD_REQUEST, "the Host is malformed"));
+        }
         (host, None) => host.cloned(),
     };
     let body = collect(body).await?;
@@ -185,6 +198,9 @@ async fn forward(
     let host = head.uri.authority().and_then(|host| host.as_str().parse().ok()).or(host);
     headers.insert(header::HOST, host.unwrap_or(HeaderValue::from_static("")));
     headers.insert(PEER, peer.to_string().parse().map_err(|_| Refusal(StatusCode::BAD_REQUEST, "unknown peer"))?);
+    if is_secure {
+        headers.insert(SECURE, HeaderValue::from_static("1"));
+    }
     match timeout(ANSWER_TIMEOUT, upstream.send(forwarded)).await {
         Ok(Ok(answer)) => Ok(answer),
         Ok(Err(error)) if error.kind() == io::ErrorKind::WouldBlock => {
@@ -299,21 +315,5 @@ impl Body for Answer {
             Content::Whole(body) => body.size_hint(),
             Content::Streamed(body, _) => body.size_hint(),
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn this_machine_itself_has_places_that_nobody_else_can_take() {
-        let (none, own) = (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(1)));
-        let take = |peer: &str| take_place(&none, &own, peer.parse().unwrap());
-        assert!(take("192.168.1.2:9").is_none() && take("[fe80::1]:9").is_none());
-        let place = take("[::ffff:127.0.0.1]:9");
-        assert!(place.is_some() && take("127.0.0.1:9").is_none());
-        drop(place);
-        assert!(take("[::1]:9").is_some());
     }
 }

@@ -1,6 +1,6 @@
 //! Who may ask: the one place that decides. What is not allowed here is refused.
 //!
-//! In this order: by which name perch was asked for, whether a page of another site asks, who it is and whether that is
+//! In this order: by which name perch was asked for, whether it must be over HTTPS, whether a page of another site asks, who it is and whether that is
 //! enough. A route names what it [`Needs`]; how callers prove who they are is `auth`'s.
 
 use std::sync::Arc;
@@ -38,12 +38,51 @@ pub(super) struct Guard {
     hosts: Vec<String>,
     /// `None` where everybody may do everything.
     door: Option<Arc<Door>>,
+    https: Https,
 }
+
+/// What HTTPS means for requests.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Https {
+    /// The port that whoever asks over HTTP is led to.
+    pub(super) led_to: Option<u16>,
+    /// For how long browsers are told to ask over HTTPS alone.
+    pub(super) hsts_s: u64,
+}
+
+/// What is answered over HTTP all the same: signs of life, and the root without which HTTPS is not trusted.
+const ALSO_WITHOUT_TLS: [&str; 2] = ["/healthz", "/ca.crt"];
 
 impl Guard {
     /// Lets pages of `origins` ask, answers to `hosts` beside the machine's own names, and asks at `door` who it is.
-    pub(super) const fn new(origins: Vec<String>, hosts: Vec<String>, door: Option<Arc<Door>>) -> Self {
-        Self { origins, hosts, door }
+    pub(super) const fn new(origins: Vec<String>, hosts: Vec<String>, door: Option<Arc<Door>>, https: Https) -> Self {
+        Self { origins, hosts, door, https }
+    }
+
+    /// The way to HTTPS, when that is where the request belongs. What carries a body has been read along already: it is
+    /// refused, so that whoever sends it notices.
+    pub(super) fn lead_to_https(&self, request: &Request) -> Option<Response> {
+        let port = self.https.led_to?;
+        if request.is_secure || ALSO_WITHOUT_TLS.contains(&&*request.path) {
+            return None;
+        }
+        let host = origin::without_port(request.header(header::HOST).unwrap_or_default());
+        let port = if port == 443 { String::new() } else { format!(":{port}") };
+        let query = if request.query.is_empty() { String::new() } else { format!("?{}", request.query) };
+        let there = format!("https://{host}{port}{}{query}", request.path);
+        if request.method.is_safe() && !host.is_empty() {
+            // Not for good: browsers would remember it when HTTPS is switched off.
+            return Some(Response::empty(StatusCode::TEMPORARY_REDIRECT).with(header::LOCATION, there));
+        }
+        Some(Response::error(StatusCode::FORBIDDEN, format!("this camera takes that over HTTPS alone: {there}")))
+    }
+
+    /// The answer as it is given over TLS.
+    pub(super) fn over_tls(&self, response: Response) -> Response {
+        match self.https.hsts_s {
+            0 => response,
+            age => response.with(header::STRICT_TRANSPORT_SECURITY, format!("max-age={age}")),
+        }
     }
 
     /// A refusal, when perch was asked for by a name that is not its own.
@@ -160,7 +199,7 @@ mod tests {
 
     fn locked() -> (Guard, Arc<Door>) {
         let door = Arc::new(Door::new(None, Duration::from_secs(900)));
-        (Guard::new(Vec::new(), Vec::new(), Some(door.clone())), door)
+        (Guard::new(Vec::new(), Vec::new(), Some(door.clone()), Https::default()), door)
     }
 
     fn request(headers: &[(header::HeaderName, &str)]) -> Request {
@@ -236,7 +275,7 @@ mod tests {
 
     #[test]
     fn without_a_door_everybody_may_everything_but_other_sites() {
-        let guard = Guard::new(Vec::new(), Vec::new(), None);
+        let guard = Guard::new(Vec::new(), Vec::new(), None, Https::default());
         assert_eq!(guard.admit(&request(&[]), Needs::Caller(Scope::Admin)).ok(), Some(Caller::ANYONE));
         let foreign = request(&[(header::ORIGIN, "http://evil.example")]);
         assert_eq!(status(&guard, &foreign, Needs::Caller(Scope::View)), StatusCode::FORBIDDEN);
@@ -244,11 +283,37 @@ mod tests {
 
     #[test]
     fn a_name_of_somebody_elses_is_refused() {
-        let guard = Guard::new(Vec::new(), vec!["cam.home.example".into()], None);
+        let guard = Guard::new(Vec::new(), vec!["cam.home.example".into()], None, Https::default());
         let refused =
             |host: &str| guard.refuse_name(&request(&[(header::HOST, host)])).map(|response| response.status());
         assert_eq!(refused("rebound.example:8000"), Some(StatusCode::MISDIRECTED_REQUEST));
         assert_eq!(refused("cam.home.example:8000"), None);
         assert_eq!(refused(&rustix::system::uname().nodename().to_string_lossy()), None);
+    }
+
+    #[test]
+    fn over_http_whoever_asks_is_led_to_https() {
+        let led = |port, method: Method, host, path: &str, query: &str, is_secure| {
+            let guard = Guard::new(Vec::new(), Vec::new(), None, Https { led_to: port, hsts_s: 0 });
+            let mut request = request(&[(header::HOST, host)]);
+            (request.method, request.path, request.query, request.is_secure) =
+                (method, path.into(), query.into(), is_secure);
+            let answer = guard.lead_to_https(&request)?;
+            let to = answer.headers().get(header::LOCATION).map(|to| to.to_str().unwrap().to_owned());
+            Some((answer.status().as_u16(), to.unwrap_or_default()))
+        };
+        let (get, post) = (Method::GET, Method::POST);
+        assert_eq!(led(Some(443), get.clone(), "cam:80", "/a", "b=c", false), Some((307, "https://cam/a?b=c".into())));
+        assert_eq!(
+            led(Some(8443), Method::HEAD, "[::1]:80", "/", "", false),
+            Some((307, "https://[::1]:8443/".into()))
+        );
+        assert_eq!(led(Some(443), post, "cam", "/api/login", "", false), Some((403, String::new())));
+        assert_eq!(led(Some(443), get.clone(), "", "/", "", false), Some((403, String::new())));
+        for (port, path, is_secure) in
+            [(None, "/", false), (Some(443), "/", true), (Some(443), "/healthz", false), (Some(443), "/ca.crt", false)]
+        {
+            assert_eq!(led(port, get.clone(), "cam", path, "", is_secure), None, "{path}");
+        }
     }
 }

@@ -50,11 +50,16 @@ pub struct Request {
     pub(super) params: Vec<(String, String)>,
     /// Who `guard` found that it is.
     pub(super) caller: Caller,
-    /// Whether it came over TLS.
     pub(super) is_secure: bool,
 }
 
 impl Request {
+    /// Whether it came over TLS.
+    #[must_use]
+    pub fn is_secure(&self) -> bool {
+        self.is_secure
+    }
+
     /// What stood in the path where the route says `{name}`, decoded; empty when the route has no such name.
     #[must_use]
     pub fn param(&self, name: &str) -> &str {

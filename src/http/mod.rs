@@ -15,6 +15,8 @@ mod cookie;
 mod dispatch;
 mod files;
 mod front;
+#[doc(hidden)]
+pub mod fuzzing;
 mod guard;
 mod login;
 mod message;
@@ -23,10 +25,12 @@ mod offer;
 mod origin;
 mod path;
 mod patience;
+mod places;
 mod router;
 mod routes;
 mod status;
 mod stream;
+mod tls;
 mod upstream;
 mod watching;
 mod whep;
@@ -44,6 +48,7 @@ pub use config::{AuthMode, Config, Mode, Mount, WebConfig};
 pub use hyper::{Method, StatusCode, header};
 pub use message::{Request, Response};
 pub use router::{Handler, Next, RouteError, Router, Wrapper};
+pub use tls::{Tls, TlsConfig};
 
 use crate::auth::Door;
 use crate::base::shutdown::Shutdown;
@@ -51,8 +56,9 @@ use crate::camera::{Camera, Cameras};
 use crate::webrtc::Sessions;
 use assets::Assets;
 use dispatch::Dispatch;
-use guard::Guard;
+use guard::{Guard, Https};
 use mjpeg::Viewers;
+use places::Places;
 use routes::Routes;
 use upstream::Upstream;
 use watching::Watching;
@@ -73,6 +79,7 @@ pub(crate) struct Context {
     mode: Mode,
     /// `None` where nothing is locked.
     door: Option<Arc<Door>>,
+    tls: Option<Arc<Tls>>,
     watching: Arc<Watching>,
 }
 
@@ -106,6 +113,9 @@ pub enum StartError {
         /// What the system said.
         source: io::Error,
     },
+    /// There is no certificate that could be shown.
+    #[error("HTTPS cannot be served: {0}")]
+    Certificate(String),
     /// The machine gives no more threads, sockets or temporary files.
     #[error("the HTTP server could not start: {0}. Is the folder for temporary files writable?")]
     Resources(#[source] io::Error),
@@ -130,31 +140,55 @@ fn advice(source: &io::Error) -> &'static str {
 /// The running server. Dropping it stops it.
 pub struct Server {
     local_addr: SocketAddr,
-    accepting: tokio::task::AbortHandle,
+    tls_addr: Option<SocketAddr>,
+    accepting: Vec<tokio::task::AbortHandle>,
     upstream: Arc<Upstream>,
     dispatch: Option<Dispatch>,
 }
 
+/// What is served, and who guards it.
+pub struct Parts {
+    /// The cameras.
+    pub cameras: Cameras,
+    /// Their viewers.
+    pub sessions: Sessions,
+    /// Routes beside perch's own.
+    pub router: Router,
+    /// Who is let in; without one everybody is.
+    pub door: Option<Arc<Door>>,
+    /// What HTTPS is served with, where the settings ask for it.
+    pub tls: Option<Tls>,
+}
+
 impl Server {
-    /// Starts serving perch's own routes, the mounts of `config` and what `router` adds, to whoever `door` knows;
-    /// without one to everybody.
+    /// Starts serving perch's own routes, the mounts of `config` and what the router adds.
     ///
     /// # Errors
-    /// When the address cannot be listened on, the machine gives no threads, or routes collide.
-    #[expect(clippy::needless_pass_by_value, reason = "a handle is made to be handed over")]
+    /// When an address cannot be listened on, the machine gives no threads, or routes collide.
     pub fn start(
         config: &Config,
         web: &WebConfig,
-        cameras: Cameras,
-        sessions: Sessions,
-        runtime: tokio::runtime::Handle,
-        router: Router,
-        door: Option<Arc<Door>>,
+        parts: Parts,
+        runtime: &tokio::runtime::Handle,
     ) -> Result<Self, StartError> {
+        let Parts { cameras, sessions, router, door, tls } = parts;
         let router = config.router()?.merge(router)?;
-        let guard = Guard::new(config.allowed_origins.clone(), config.allowed_hosts.clone(), door.clone());
         let listener = bind(config.listen).map_err(|source| StartError::Bind { addr: config.listen, source })?;
         let local_addr = listener.local_addr().map_err(StartError::Resources)?;
+        let tls = tls.map(Arc::new);
+        let tls_listener = match (config.tls.listen, &tls) {
+            (Some(addr), Some(tls)) => {
+                Some((bind(addr).map_err(|source| StartError::Bind { addr, source })?, tls.acceptor()))
+            }
+            _ => None,
+        };
+        let tls_addr = tls_listener.as_ref().map(|(listener, _)| listener.local_addr()).transpose();
+        let tls_addr = tls_addr.map_err(StartError::Resources)?;
+        let https = Https {
+            led_to: tls_addr.filter(|_| config.tls.redirect).map(|address| address.port()),
+            hsts_s: config.tls.hsts_s,
+        };
+        let guard = Guard::new(config.allowed_origins.clone(), config.allowed_hosts.clone(), door.clone(), https);
         let names: Vec<_> = cameras.iter().map(Camera::name).collect();
         let assets = Assets::new(web.data_dir.clone(), sessions.ice_servers(), &names);
         let viewers = Viewers::new(config.max_mjpeg_viewers);
@@ -162,16 +196,27 @@ impl Server {
         if let Some(door) = &door {
             runtime.spawn(watching::watch(Arc::downgrade(&watching), door.clone(), sessions.clone()));
         }
-        let context = Arc::new(Context { cameras, sessions, assets, viewers, mode: config.mode, door, watching });
+        if let Some(tls) = &tls {
+            runtime.spawn(tls::keep_current(Arc::downgrade(tls)));
+        }
+        let context = Arc::new(Context { cameras, sessions, assets, viewers, mode: config.mode, door, tls, watching });
         let routes = Arc::new(Routes { context, router, guard });
         let dispatch = Dispatch::start(routes, Shutdown::new()).map_err(StartError::Resources)?;
         let upstream = Upstream::new(dispatch.socket(), dispatch.warm_up(), UPSTREAM + config.max_mjpeg_viewers);
-        let accepting = {
-            let _runtime = runtime.enter();
+        let (places, _runtime) = (Places::default(), runtime.enter());
+        let listeners = [Some((listener, None)), tls_listener.map(|(listener, tls)| (listener, Some(tls)))];
+        let accepting = listeners.into_iter().flatten().map(|(listener, tls)| {
             let listener = tokio::net::TcpListener::from_std(listener).map_err(StartError::Resources)?;
-            tokio::spawn(front::run(listener, upstream.clone())).abort_handle()
-        };
-        Ok(Self { local_addr, accepting, upstream, dispatch: Some(dispatch) })
+            Ok(tokio::spawn(front::run(listener, tls, upstream.clone(), places.clone())).abort_handle())
+        });
+        let accepting = accepting.collect::<Result<_, StartError>>()?;
+        Ok(Self { local_addr, tls_addr, accepting, upstream, dispatch: Some(dispatch) })
+    }
+
+    /// Where the server listens for HTTPS, if it does.
+    #[must_use]
+    pub fn tls_addr(&self) -> Option<SocketAddr> {
+        self.tls_addr
     }
 
     /// Where the server listens.
@@ -189,7 +234,7 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         // All connections are the accepting task's, and end with it; then writers to them fail.
-        self.accepting.abort();
+        self.accepting.iter().for_each(tokio::task::AbortHandle::abort);
         self.upstream.close();
         if let Some(dispatch) = self.dispatch.take()
             && !dispatch.stop(STOP_TIMEOUT)

@@ -6,11 +6,15 @@ use serde_json::{Value, json};
 use super::message::{Request, Response};
 use super::{Context, Mode};
 use crate::auth::Scope;
+use crate::auth::door::seconds;
 use crate::webrtc::{self, OfferError};
 
 /// What the seed's clients send as `Content-Type`. None is taken for it, but no form's and no plain text: those a page
 /// could send without asking.
 const JSON: &str = "application/json";
+/// When somebody who found no place may find one, in seconds: some have left by then, and offers that led nowhere are
+/// forgotten.
+const LATER: &str = "5";
 
 /// Answers, for the camera of `?camera=`, `{"sdp", "type": "offer"}` with `{"sdp", "type": "answer", "session"}`.
 pub(super) fn offer(context: &Context, request: &Request) -> Response {
@@ -28,7 +32,7 @@ pub(super) fn offer(context: &Context, request: &Request) -> Response {
     if request.method == Method::HEAD {
         return Response::new(StatusCode::OK, "application/json", ""); // Nobody would hear the answer.
     }
-    match context.sessions.answer(camera, &sdp) {
+    match context.sessions.answer(camera, &sdp, request.peer.map(|peer| peer.ip())) {
         Ok(answer) => {
             context.watching.add(&request.caller.who, answer.id, &context.sessions);
             let body = json!({ "sdp": answer.sdp, "type": "answer", "session": answer.id.to_string() });
@@ -51,7 +55,19 @@ pub(super) fn refused(error: &OfferError) -> Response {
         OfferError::Unusable(_) => StatusCode::UNPROCESSABLE_ENTITY,
         OfferError::TooManyViewers { limit } => {
             let body = json!({ "error": error.to_string(), "limit": limit });
-            return Response::json(StatusCode::SERVICE_UNAVAILABLE, &body).with(header::RETRY_AFTER, "5");
+            return Response::json(StatusCode::SERVICE_UNAVAILABLE, &body).with(header::RETRY_AFTER, LATER);
+        }
+        OfferError::TooManyConnecting => {
+            return Response::error(StatusCode::SERVICE_UNAVAILABLE, error.to_string())
+                .with(header::RETRY_AFTER, LATER);
+        }
+        OfferError::TooManyFromThere { limit } => {
+            let body = json!({ "error": error.to_string(), "limit": limit });
+            return Response::json(StatusCode::TOO_MANY_REQUESTS, &body).with(header::RETRY_AFTER, LATER);
+        }
+        OfferError::TooFast { wait } => {
+            return Response::error(StatusCode::TOO_MANY_REQUESTS, error.to_string())
+                .with(header::RETRY_AFTER, seconds(*wait).to_string());
         }
         OfferError::Internal(_) => {
             log::error!("an offer could not be answered: {error}");

@@ -46,7 +46,7 @@ pub(super) fn is_foreign(request: &Request, allowed: &[String]) -> bool {
     if let Some(origin) = origins.next() {
         let own = match (origin.to_str(), request.header(header::HOST), origins.next()) {
             (Ok(origin), _, None) if allowed.iter().any(|allowed| allowed == origin) => true,
-            (Ok(origin), Some(host), None) => is_same(origin, host),
+            (Ok(origin), Some(host), None) => is_same(origin, host, request.is_secure),
             _ => false,
         };
         return !own;
@@ -82,10 +82,11 @@ pub(super) fn without_port(host: &str) -> &str {
     }
 }
 
-fn is_same(origin: &str, host: &str) -> bool {
+/// Over TLS only a page that came over TLS is the same. Without, TLS may have ended at a reverse proxy.
+fn is_same(origin: &str, host: &str, is_secure: bool) -> bool {
     let Some((scheme, authority)) = origin.split_once("://") else { return false };
     let default_port = match scheme {
-        "http" => ":80",
+        "http" if !is_secure => ":80",
         "https" => ":443",
         _ => return false,
     };
@@ -118,6 +119,18 @@ mod tests {
         assert!(!post(&[(header::HOST, "cam.local:443"), (header::ORIGIN, "https://cam.local")]));
         assert!(!post(&[(header::HOST, "cam.local")]));
         assert!(!post(&[(header::HOST, "cam.local"), (SITE, "none")]));
+    }
+
+    #[test]
+    fn over_tls_a_page_that_came_without_is_foreign() {
+        for (origin, expected) in
+            [("https://cam.local", false), ("http://cam.local", true), ("http://cam.local:443", true)]
+        {
+            let mut request = Request { method: Method::POST, is_secure: true, ..Request::default() };
+            request.headers.append(header::HOST, HeaderValue::from_static("cam.local"));
+            request.headers.append(header::ORIGIN, HeaderValue::from_static(origin));
+            assert_eq!(is_foreign(&request, &[]), expected, "{origin}");
+        }
     }
 
     #[test]

@@ -11,7 +11,7 @@ use hyper::{Method, StatusCode, header};
 use super::guard::{self, Guard, Needs};
 use super::message::{Body, Request, Response};
 use super::router::{Added, Next, Router};
-use super::{Context, access, controls, login, mjpeg, offer, path, status, whep};
+use super::{Context, access, controls, login, mjpeg, offer, path, status, tls, whep};
 use crate::auth::Scope;
 
 /// One of perch's own routes.
@@ -65,6 +65,7 @@ pub(super) static TABLE: &[Row] = &[
     row(Method::PATCH, "/whep/{id}", VIEW, whep::patch),
     row(Method::OPTIONS, "/whep/{id}", PUBLIC, whep::options),
     row(Method::GET, "/healthz", PUBLIC, status::healthz),
+    row(Method::GET, "/ca.crt", PUBLIC, tls::root),
     row(Method::GET, "/metrics", VIEW, status::metrics),
     row(Method::GET, "/api/status", VIEW, status::status),
     row(Method::GET, "/api/cameras/{name}/controls", VIEW, controls::list),
@@ -91,8 +92,12 @@ impl Routes {
         if let Some(refusal) = self.guard.refuse_name(&request) {
             return refusal;
         }
-        let origin = self.guard.allowed_origin(&request);
+        if let Some(way) = self.guard.lead_to_https(&request) {
+            return way;
+        }
+        let (origin, is_secure) = (self.guard.allowed_origin(&request), request.is_secure);
         let response = Next::new(self.router.wrappers(), &|request| self.lead(request)).run(request);
+        let response = if is_secure { self.guard.over_tls(response) } else { response };
         match origin {
             Some(origin) => Guard::share(response, origin),
             None => response,
@@ -224,6 +229,7 @@ mod tests {
                 "OPTIONS /whep",
                 "OPTIONS /whep/{id}",
                 "GET /healthz",
+                "GET /ca.crt",
             ]
         );
     }

@@ -34,7 +34,7 @@ pub(super) fn create(context: &Context, request: &Request) -> Response {
     if offer.trim().is_empty() {
         return Response::error(StatusCode::BAD_REQUEST, "the body is empty: an SDP offer was expected");
     }
-    let answer = match context.sessions.answer(camera, offer) {
+    let answer = match context.sessions.answer(camera, offer, request.peer.map(|peer| peer.ip())) {
         Ok(answer) => answer,
         Err(error) => return refused(&error),
     };
@@ -109,7 +109,7 @@ pub(super) fn patch(context: &Context, request: &Request) -> Response {
 }
 
 /// The candidates of an SDP fragment (RFC 8840), without `a=`.
-fn candidates(fragment: &[u8]) -> Result<Vec<&str>, String> {
+pub(super) fn candidates(fragment: &[u8]) -> Result<Vec<&str>, String> {
     let Ok(text) = std::str::from_utf8(fragment) else { return Err("the fragment is not text".into()) };
     let mut found = Vec::new();
     let mut lines = text.lines().map(str::trim_end).filter(|line| !line.is_empty()).peekable();

@@ -3,6 +3,9 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+/// What is kept of HTTPS there: perch's own authority and its certificate.
+pub const TLS_FILE: &str = "tls.json";
+
 /// systemd's `StateDirectory=`, else the user's (<https://specifications.freedesktop.org/basedir-spec/latest/>); `None`
 /// when there is neither. The folder may not exist yet.
 #[must_use]

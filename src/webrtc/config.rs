@@ -64,6 +64,11 @@ pub struct Config {
     pub mode: Mode,
     /// Most sessions at once, 1 to 256.
     pub max_viewers: usize,
+    /// Most of them from one address, 1 to 256; three quarters of `max_viewers`, but at least eight, when not set.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_viewers_per_address: Option<usize>,
+    /// Offers that one address may make in a minute, 1 to 100000.
+    pub offers_per_minute: u32,
     /// UDP ports to use; any free ones when not set. One port per viewer.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub udp_ports: Option<PortRange>,
@@ -75,7 +80,15 @@ pub struct Config {
 
 impl Default for Config {
     fn default() -> Self {
-        Self { mode: Mode::Broadcast, max_viewers: 16, udp_ports: None, advertise: Vec::new(), ice_servers: Vec::new() }
+        Self {
+            mode: Mode::Broadcast,
+            max_viewers: 16,
+            max_viewers_per_address: None,
+            offers_per_minute: 300,
+            udp_ports: None,
+            advertise: Vec::new(),
+            ice_servers: Vec::new(),
+        }
     }
 }
 
@@ -87,6 +100,12 @@ impl Config {
     pub fn validate(&self) -> Result<(), (&'static str, String)> {
         if !(1..=256).contains(&self.max_viewers) {
             return Err(("max_viewers", format!("{} is out of range: 1 to 256", self.max_viewers)));
+        }
+        if let Some(limit) = self.max_viewers_per_address.filter(|limit| !(1..=256).contains(limit)) {
+            return Err(("max_viewers_per_address", format!("{limit} is out of range: 1 to 256")));
+        }
+        if !(1..=100_000).contains(&self.offers_per_minute) {
+            return Err(("offers_per_minute", format!("{} is out of range: 1 to 100000", self.offers_per_minute)));
         }
         for server in &self.ice_servers {
             let bad = server.urls.iter().find(|url| !["stun:", "turn:"].iter().any(|scheme| url.starts_with(scheme)));

@@ -5,16 +5,21 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::net::IpAddr;
 use std::str::FromStr;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
 
+use crate::base::clock::Timestamp;
 use crate::camera::Camera;
+use limits::{Full, Limits, Taken};
 
 mod config;
+mod limits;
 mod metrics;
 mod path;
 mod peer;
@@ -25,6 +30,9 @@ mod session;
 pub use config::{Config, IceServer, Mode, PortRange};
 pub use metrics::SessionMetrics;
 pub use path::BitrateRange;
+pub use peer::addresses::of_interfaces as interface_addresses;
+#[doc(hidden)]
+pub use peer::read_rtcp;
 
 /// How long making an answer may take.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
@@ -71,6 +79,21 @@ pub enum OfferError {
         /// The limit.
         limit: usize,
     },
+    /// Too many that offered have not connected yet.
+    #[error("too many viewers are just connecting")]
+    TooManyConnecting,
+    /// As many watch from this address as may.
+    #[error("too many viewers at your address: {limit} is the most, fewer while they connect")]
+    TooManyFromThere {
+        /// The limit.
+        limit: usize,
+    },
+    /// This address makes offers too fast.
+    #[error("too many offers from your address: try again in {} s", wait.as_secs() + 1)]
+    TooFast {
+        /// How long until one is taken.
+        wait: Duration,
+    },
     /// Something failed here.
     #[error("the answer could not be made: {0}")]
     Internal(String),
@@ -103,6 +126,9 @@ struct Entry {
     peer: Option<Arc<peer::Peer>>,
     close: Arc<Notify>,
     candidates: usize,
+    /// Who offered.
+    address: Option<IpAddr>,
+    connected: Arc<AtomicBool>,
 }
 
 /// All sessions. Cheap to clone; all clones are the same sessions.
@@ -116,6 +142,7 @@ struct Shared {
     loopback_only: bool,
     bitrates: BitrateRange,
     entries: Mutex<HashMap<SessionId, Entry>>,
+    limits: Mutex<Limits>,
     metrics: Arc<SessionMetrics>,
 }
 
@@ -124,6 +151,7 @@ struct Place {
     shared: Arc<Shared>,
     id: SessionId,
     close: Arc<Notify>,
+    connected: Arc<AtomicBool>,
 }
 
 impl Drop for Place {
@@ -146,26 +174,27 @@ impl Sessions {
     /// When no certificate can be made.
     pub fn new(config: Config, runtime: Handle, loopback_only: bool, bitrates: BitrateRange) -> Result<Self, String> {
         let certificate = peer::Certificate::generate()?;
-        let (entries, metrics) = (Mutex::default(), Arc::default());
-        Ok(Self(Arc::new(Shared { config, runtime, certificate, loopback_only, bitrates, entries, metrics })))
+        let (entries, metrics, limits) = (Mutex::default(), Arc::default(), Mutex::new(Limits::new(&config)));
+        Ok(Self(Arc::new(Shared { config, runtime, certificate, loopback_only, bitrates, entries, limits, metrics })))
     }
 
-    /// Answers an offer to watch `camera` and starts the session. Blocks until the answer is there: not for the runtime's threads.
+    /// Answers an offer of `address` to watch `camera` and starts the session. Blocks until the answer is there: not for the runtime's threads.
     ///
     /// # Errors
     /// When the offer is refused; nothing is kept of it then.
-    pub fn answer(&self, camera: &Camera, offer_sdp: &str) -> Result<Answer, OfferError> {
+    pub fn answer(&self, camera: &Camera, offer_sdp: &str, address: Option<IpAddr>) -> Result<Answer, OfferError> {
         self.0.metrics.offers.increment();
-        let answer = self.try_answer(camera, offer_sdp);
+        let answer = self.try_answer(camera, offer_sdp, address);
         if answer.is_err() {
             self.0.metrics.offers_refused.increment();
         }
         answer
     }
 
-    fn try_answer(&self, camera: &Camera, offer_sdp: &str) -> Result<Answer, OfferError> {
+    fn try_answer(&self, camera: &Camera, offer_sdp: &str, address: Option<IpAddr>) -> Result<Answer, OfferError> {
         let summary = sdp::inspect_offer(offer_sdp)?;
-        let place = self.take_place(camera, summary.candidates)?;
+        let place = self.take_place(camera, summary.candidates, address)?;
+        let offer_sdp = &*sdp::without_unusable_candidates(offer_sdp);
         // From here on pictures are made, so that one is ready when the connection is.
         let units = camera.subscribe();
         let parts = peer::Parts {
@@ -196,27 +225,45 @@ impl Sessions {
         }
         self.0.metrics.sessions_opened.increment();
         let metrics = Arc::clone(&self.0.metrics);
-        let close = Arc::clone(&place.close);
+        let (close, connected) = (Arc::clone(&place.close), Arc::clone(&place.connected));
         let name = format!("{id}").split_off(26);
         self.0.runtime.spawn(async move {
-            session::Session { name, peer, units, metrics: Arc::clone(&metrics), close }.run().await;
+            session::Session { name, peer, units, metrics: Arc::clone(&metrics), close, connected }.run().await;
             metrics.sessions_closed.increment();
             drop(place);
         });
         Ok(Answer { id, sdp })
     }
 
-    fn take_place(&self, camera: &Camera, candidates: usize) -> Result<Place, OfferError> {
+    fn take_place(&self, camera: &Camera, candidates: usize, address: Option<IpAddr>) -> Result<Place, OfferError> {
         let id = SessionId(rand::random());
-        let close = Arc::new(Notify::new());
+        let (close, connected) = (Arc::new(Notify::new()), Arc::new(AtomicBool::new(false)));
+        let mut limits = self.0.limits.lock().unwrap_or_else(PoisonError::into_inner);
         let mut entries = self.0.entries();
+        let taken =
+            entries.values().map(|entry| Taken { address: entry.address, is_pending: !entry.connected.load(Relaxed) });
         let limit = self.0.config.max_viewers;
-        if entries.len() >= limit {
-            return Err(OfferError::TooManyViewers { limit });
-        }
+        // Whoever finds no place may ask again as often as they like: that costs nothing.
+        limits
+            .join(address, taken)
+            .and_then(|()| address.map_or(Ok(()), |address| limits.offer(address, Timestamp::now())))
+            .map_err(|full| match full {
+                Full::Everything => OfferError::TooManyViewers { limit },
+                Full::Pending => OfferError::TooManyConnecting,
+                Full::Address { limit } => OfferError::TooManyFromThere { limit },
+                Full::TooFast { wait } => OfferError::TooFast { wait },
+            })?;
         let camera = camera.name().to_owned();
-        entries.insert(id, Entry { camera, peer: None, close: Arc::clone(&close), candidates });
-        Ok(Place { shared: Arc::clone(&self.0), id, close })
+        let entry = Entry {
+            camera,
+            peer: None,
+            close: Arc::clone(&close),
+            candidates,
+            address,
+            connected: Arc::clone(&connected),
+        };
+        entries.insert(id, entry);
+        Ok(Place { shared: Arc::clone(&self.0), id, close, connected })
     }
 
     /// Ends the sessions of a camera but for one.
@@ -263,6 +310,9 @@ impl Sessions {
                 return Err(malformed(format!("more than {} candidates", sdp::MOST_CANDIDATES)));
             }
             entry.candidates += 1;
+            if !sdp::is_usable_candidate(candidate) {
+                return Ok(());
+            }
             entry.peer.clone().ok_or(CandidateError::UnknownSession)?
         };
         self.0.runtime.block_on(peer.add_candidate(candidate)).map_err(|error| malformed(error.to_string()))

@@ -3,6 +3,7 @@
 //! Offers come from anybody who can reach the port, so what cannot lead to a picture is refused here, with words,
 //! before a socket or a task exists for it. Making the answer is the `webrtc` crate's work.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 
 /// Longest line, in bytes.
@@ -11,6 +12,8 @@ const LONGEST_LINE: usize = 8 * 1024;
 const MOST_SECTIONS: usize = 16;
 /// Most candidates: more than a machine has, and each one makes perch send checks.
 pub(super) const MOST_CANDIDATES: usize = 64;
+/// Lower ports are the system's services' (RFC 6335, section 6).
+const FIRST_USER_PORT: u16 = 1024;
 
 /// What is wrong with an offer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -196,6 +199,36 @@ pub fn check_candidate_line(line: &str) -> Result<(), SdpError> {
     check_candidate(line, 1)
 }
 
+/// Whether checks may be sent to a candidate (`candidate:…`): over UDP, for the one component that there is, to a port that no
+/// service of the system has, and to an address of one machine. What cannot be used is no fault: browsers offer TCP too.
+#[must_use]
+pub fn is_usable_candidate(candidate: &str) -> bool {
+    let words: Vec<&str> = candidate.split(' ').collect();
+    let [_, "1", protocol, _, address, port, "typ", kind, ..] = words[..] else { return false };
+    let is_one_machine = match address.parse::<IpAddr>() {
+        Ok(IpAddr::V4(v4)) => !(v4.is_unspecified() || v4.is_multicast() || v4.is_broadcast()),
+        Ok(IpAddr::V6(v6)) => !(v6.is_unspecified() || v6.is_multicast()),
+        Err(_) => address.ends_with(".local"),
+    };
+    protocol.eq_ignore_ascii_case("udp")
+        && is_one_machine
+        && port.parse::<u16>().is_ok_and(|port| port >= FIRST_USER_PORT)
+        && matches!(kind, "host" | "srflx" | "prflx" | "relay")
+}
+
+/// The offer without the candidates that are not usable.
+#[must_use]
+pub fn without_unusable_candidates(offer: &str) -> Cow<'_, str> {
+    let is_bad = |line: &str| {
+        let candidate = line.trim_end().strip_prefix("a=").filter(|value| value.starts_with("candidate:"));
+        candidate.is_some_and(|candidate| !is_usable_candidate(candidate))
+    };
+    if !offer.lines().any(is_bad) {
+        return Cow::Borrowed(offer);
+    }
+    Cow::Owned(offer.split_inclusive('\n').filter(|line| !is_bad(line)).collect())
+}
+
 /// Checks that a video section can be sent H.264; returns its `setup`.
 fn check_sections<'a>(session: &Section<'a>, sections: &[Section<'a>]) -> Result<&'a str, SdpError> {
     if sections.is_empty() {
@@ -341,6 +374,36 @@ mod tests {
             let error = inspect_offer(&broken).expect_err(to).to_string();
             assert!(error.contains(word), "{to:?}: {error}");
         }
+    }
+
+    #[test]
+    fn only_candidates_that_a_viewer_can_have_are_used() {
+        for good in [
+            "candidate:1 1 udp 1 10.0.0.1 50000 typ host",
+            "candidate:1 1 UDP 1 2001:db8::1 1024 typ srflx raddr 0.0.0.0 rport 0",
+            "candidate:1 1 udp 1 0f1e.local 50000 typ host generation 0",
+        ] {
+            assert!(is_usable_candidate(good), "{good}");
+        }
+        for bad in [
+            "candidate:1 1 tcp 1 10.0.0.1 9 typ host tcptype active",
+            "candidate:1 1 udp 1 10.0.0.1 53 typ host",
+            "candidate:1 1 udp 1 10.0.0.1 0 typ host",
+            "candidate:1 2 udp 1 10.0.0.1 50000 typ host",
+            "candidate:1 1 udp 1 255.255.255.255 50000 typ host",
+            "candidate:1 1 udp 1 239.1.1.1 50000 typ host",
+            "candidate:1 1 udp 1 0.0.0.0 50000 typ host",
+            "candidate:1 1 udp 1 ff02::1 50000 typ host",
+            "candidate:1 1 udp 1 :: 50000 typ host",
+            "candidate:1 1 udp 1 10.0.0.1 50000 typ magic",
+            "candidate:1 1 udp 1 evil.example 50000 typ host",
+            "candidate:1",
+        ] {
+            assert!(!is_usable_candidate(bad), "{bad}");
+            let with_bad = offer() + "a=" + bad + "\r\na=end-of-candidates\r\n";
+            assert_eq!(without_unusable_candidates(&with_bad), offer() + "a=end-of-candidates\r\n");
+        }
+        assert!(matches!(without_unusable_candidates(&offer()), Cow::Borrowed(_)));
     }
 
     #[test]

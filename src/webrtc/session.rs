@@ -1,6 +1,7 @@
 //! One viewer, from the answer to the end: waits for the connection, then sends what the policy lets through.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use log::{debug, info};
@@ -23,6 +24,8 @@ pub(super) struct Session {
     pub(super) metrics: Arc<SessionMetrics>,
     /// Somebody wants this session to end.
     pub(super) close: Arc<Notify>,
+    /// Whether it is more than an offer by now.
+    pub(super) connected: Arc<AtomicBool>,
 }
 
 impl Session {
@@ -52,6 +55,7 @@ impl Session {
                 return "nothing could be negotiated";
             }
         };
+        self.connected.store(true, Relaxed);
         info!("viewer {} is connected", self.name);
         self.units.skip_queued();
         self.units.request_keyframe(KeyframeReason::Join);

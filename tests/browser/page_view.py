@@ -31,12 +31,12 @@ PHONE = {"width": 390, "height": 844}
 LIVE_WITHIN = 20
 
 
-def launch_chromium(chromium, *arguments: str):
+def launch_chromium(chromium, *arguments: str, **options):
     """A browser of Playwright's type `chromium`."""
     path = os.environ.get("CHROMIUM") or shutil.which("chromium")
     if not path:
         raise FileNotFoundError("no chromium: install Debian's package, or set CHROMIUM")
-    return chromium.launch(executable_path=path, args=[*ARGUMENTS, *arguments], headless=True)
+    return chromium.launch(executable_path=path, args=[*ARGUMENTS, *arguments], headless=True, **options)
 
 
 class PageView:

@@ -125,6 +125,7 @@ def test_body_that_never_comes_is_timed_out(shared):
         b"GET / HTTP/9.9\r\n\r\n",
         b"G\xc3\xa9T / HTTP/1.1\r\nhost: localhost\r\n\r\n",
         b"GET / HTTP/1.1\r\nhost: localhost\r\n: no name\r\n\r\n",
+        b"GET / HTTP/1.1\r\nhost: localhost\xe9\r\n\r\n",
         b"POST /offer HTTP/1.1\r\nhost: localhost\r\ncontent-length: -5\r\n\r\n",
         b"POST /offer HTTP/1.1\r\nhost: localhost\r\ncontent-length: 99999999999999999999999\r\n\r\n",
         b"POST /offer HTTP/1.1\r\nhost: localhost\r\ncontent-length: 5\r\ncontent-length: 7\r\n\r\nabcdefg",

@@ -75,7 +75,7 @@ def test_viewers_that_leave_without_a_word_leave_nothing_behind(launch):
 
 @pytest.mark.timeout(120)
 def test_200_offers_that_are_closed_before_they_connect_leave_nothing_behind(launch):
-    perch = launch(config="[webrtc]\nmax_viewers = 256\n")
+    perch = launch(config="[webrtc]\nmax_viewers = 256\noffers_per_minute = 60000\n")
 
     def come_and_go(count):
         for _ in range(count):

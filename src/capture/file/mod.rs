@@ -29,6 +29,14 @@ use super::{CameraSource, CaptureError, Config};
 
 pub use y4m::{Y4mError, Y4mReader};
 
+/// Reads an MP4 file to its end, for a fuzz target; how many pictures there were. Not part of the interface.
+#[doc(hidden)]
+#[must_use]
+pub fn count_mp4_pictures(file: File) -> usize {
+    let Ok(mut clip) = Mp4Clip::open(file, 30, "fuzzed") else { return 0 };
+    std::iter::from_fn(|| clip.next_picture().ok().flatten()).count()
+}
+
 /// Opens `path`: a video file, a FIFO, `-` for standard input, a directory of JPEG files, or a pattern for their names
 /// (`img%04d.jpg`, `img*.jpg`).
 ///

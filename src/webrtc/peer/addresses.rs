@@ -17,7 +17,9 @@ pub(super) fn to_bind(loopback_only: bool, port: u16) -> Vec<SocketAddr> {
     choose(&found).into_iter().map(|address| SocketAddr::new(address, port)).collect()
 }
 
-fn of_interfaces() -> Vec<IpAddr> {
+/// The addresses of this machine's network interfaces that are ready.
+#[must_use]
+pub fn of_interfaces() -> Vec<IpAddr> {
     match ifaces() {
         Ok(found) => {
             let addresses = found.into_iter().filter_map(|interface| Some(interface.addr?.ip()));

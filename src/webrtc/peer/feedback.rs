@@ -210,6 +210,18 @@ impl BandwidthEstimator for Estimator {
     }
 }
 
+/// What a viewer's RTCP goes through, for a fuzz target.
+pub(super) fn read(bytes: &[u8]) {
+    let Ok(packets) = rtc::rtcp::packet::unmarshal(&mut &*bytes) else { return };
+    let now = Instant::now();
+    let bitrates = crate::webrtc::BitrateRange { min_bps: 300_000, start_bps: 2_000_000, max_bps: 2_000_000 };
+    let path = Arc::new(Mutex::new(PathEstimator::new(now, bitrates)));
+    let message = rtc::interceptor::AttributedPacket::new(Packet::Rtcp(packets));
+    let mut message = TaggedPacket { now, transport: rtc::shared::TransportContext::default(), message };
+    let _ = ResendLimit { budget: ResendBudget::new(), path: Arc::clone(&path) }.passes(&mut message);
+    let _ = KeyframeRequests(path).passes(&mut message);
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -33,7 +33,8 @@ use webrtc::peer_connection::{
 use super::path::{BitrateRange, PathEstimator};
 use super::{Config, PortRange};
 
-mod addresses;
+pub(super) mod addresses;
+mod checks;
 mod feedback;
 mod sockets;
 
@@ -234,6 +235,12 @@ fn advertise(answer: &str, addresses: &[IpAddr]) -> String {
     lines.join("\r\n") + "\r\n"
 }
 
+/// What a viewer's RTCP goes through, for a fuzz target. Not part of the interface.
+#[doc(hidden)]
+pub fn read_rtcp(bytes: &[u8]) {
+    feedback::read(bytes);
+}
+
 impl Peer {
     /// Answers `offer_sdp`; returns the peer and the answer with all candidates.
     pub(super) async fn answer(parts: &Parts<'_>, offer_sdp: &str) -> Result<(Self, String), AnswerError> {
@@ -294,7 +301,7 @@ impl Peer {
             .with_interceptor_registry(registry)
             .with_setting_engine(settings(parts, mdns))
             .with_handler(Arc::clone(events) as Arc<dyn PeerConnectionEventHandler>)
-            .with_runtime(Arc::new(sockets::Runtime))
+            .with_runtime(Arc::<sockets::Runtime>::default())
             .with_udp_addrs(addresses::to_bind(parts.loopback_only, port))
             .build()
             .await?;

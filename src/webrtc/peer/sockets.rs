@@ -1,4 +1,4 @@
-//! The sockets of a session, which do two things that the crate's do not.
+//! The sockets of a session, which do three things that the crate's do not.
 //!
 //! They answer a viewer's first nomination at once. A browser nominates the pair with its very first connectivity check. The crate's agent does not answer such a check
 //! before a check of its own has come back, and then waits for the viewer to repeat it, which takes a browser another
@@ -8,6 +8,8 @@
 //!
 //! And one that is bound to loopback sends nothing elsewhere: the system refuses that, and the crate, which pairs every
 //! local with every remote candidate, would report each check as an error.
+//!
+//! And they hold back checks to those who did not ask for them: see [`checks`](super::checks).
 
 use std::future::Future;
 use std::io::{self, IoSliceMut};
@@ -15,11 +17,13 @@ use std::net::{SocketAddr, UdpSocket};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use webrtc::runtime::{
     AsyncInterval, AsyncTcpListener, AsyncTcpStream, AsyncUdpSocket, JoinHandle, RecvMeta, TokioRuntime, Transmit,
 };
+
+use super::checks::Checks;
 
 /// Longest check that is kept; browsers send about 120 bytes.
 const LONGEST_CHECK: usize = 512;
@@ -31,9 +35,11 @@ const BINDING_SUCCESS: [u8; 2] = [0x01, 0x01];
 /// USE-CANDIDATE (RFC 8445, section 16.1).
 const USE_CANDIDATE: u16 = 0x0025;
 
-/// Tokio, with these sockets.
-#[derive(Debug)]
-pub(super) struct Runtime;
+/// Tokio, with these sockets. One for each session.
+#[derive(Debug, Default)]
+pub(super) struct Runtime {
+    checks: Arc<Mutex<Checks>>,
+}
 
 impl webrtc::runtime::Runtime for Runtime {
     fn spawn(&self, future: Pin<Box<dyn Future<Output = ()> + Send>>) -> Box<dyn JoinHandle> {
@@ -45,9 +51,10 @@ impl webrtc::runtime::Runtime for Runtime {
     }
 
     fn wrap_udp_socket(&self, socket: UdpSocket) -> io::Result<Arc<dyn AsyncUdpSocket>> {
-        let is_loopback = socket.local_addr()?.ip().is_loopback();
+        let address = socket.local_addr()?;
         let socket = TokioRuntime.wrap_udp_socket(socket)?;
-        Ok(Arc::new(Socket { socket, is_loopback, nomination: Mutex::default() }))
+        let checks = Arc::clone(&self.checks);
+        Ok(Arc::new(Socket { socket, address, checks, nomination: Mutex::default() }))
     }
 
     fn wrap_tcp_listener(&self, listener: std::net::TcpListener) -> io::Result<Arc<dyn AsyncTcpListener>> {
@@ -92,13 +99,18 @@ impl webrtc::runtime::Runtime for Runtime {
 #[derive(Debug)]
 struct Socket {
     socket: Arc<dyn AsyncUdpSocket>,
-    is_loopback: bool,
+    address: SocketAddr,
+    checks: Arc<Mutex<Checks>>,
     nomination: Mutex<Nomination>,
 }
 
 impl Socket {
     fn nomination(&self) -> MutexGuard<'_, Nomination> {
         self.nomination.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn checks(&self) -> MutexGuard<'_, Checks> {
+        self.checks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -108,7 +120,10 @@ impl AsyncUdpSocket for Socket {
     }
 
     fn poll_send(&self, context: &mut Context<'_>, transmit: &Transmit<'_>) -> Poll<io::Result<usize>> {
-        if self.is_loopback && !transmit.destination.ip().is_loopback() {
+        let is_elsewhere = self.address.ip().is_loopback() && !transmit.destination.ip().is_loopback();
+        let is_held_back = is_stun(transmit.contents, BINDING_REQUEST)
+            && !self.checks().may_send(self.address, transmit.destination, Instant::now());
+        if is_elsewhere || is_held_back {
             return Poll::Ready(Ok(transmit.contents.len()));
         }
         self.socket.poll_send(context, transmit)
@@ -133,6 +148,7 @@ impl AsyncUdpSocket for Socket {
                 let bytes = &buffer[..meta.len.min(buffer.len())];
                 for packet in bytes.chunks(meta.stride.max(1)) {
                     if packet.first().is_some_and(|byte| *byte < 2) && packet.len() <= LONGEST_CHECK {
+                        self.checks().on_received(meta.addr);
                         self.nomination().on_stun(packet, meta);
                     }
                 }
@@ -253,7 +269,7 @@ mod tests {
         tokio.block_on(async {
             let bound = UdpSocket::bind("127.0.0.1:0").unwrap();
             let own = bound.local_addr().unwrap();
-            let socket = webrtc::runtime::Runtime::wrap_udp_socket(&Runtime, bound).unwrap();
+            let socket = webrtc::runtime::Runtime::wrap_udp_socket(&Runtime::default(), bound).unwrap();
             for destination in [SocketAddr::from(([192, 0, 2, 1], 9)), own] {
                 let transmit =
                     Transmit { destination, ecn: None, contents: b"check", segment_size: None, src_ip: None };

@@ -23,6 +23,7 @@ const EIGHTHS: usize = 8 * 255;
 /// …weighs it with 12 bits after the point, and has 15 for the cube roots.
 const WEIGHT_BITS: u32 = 12;
 const ROOT_BITS: u32 = 15;
+const ROOTS: usize = 4096;
 
 /// One conversion, with the tables that it needs.
 pub(super) enum Conversion {
@@ -70,7 +71,7 @@ impl Conversion {
                 [luma, (blue - luma) * 0.492 + 128.0, (red - luma) * 0.877 + 128.0]
             }),
             Self::Lab(tables) => pixels.iter_mut().for_each(|pixel| tables.convert(pixel)),
-            Self::Luv(tables) => pixels.iter_mut().for_each(|pixel| tables.convert(pixel)),
+            Self::Luv(tables) => pixels.chunks_mut(RUN).for_each(|run| tables.convert(run)),
         }
     }
 }
@@ -93,7 +94,7 @@ fn packed([first, second, third]: [f32; 3]) -> Pixel {
 }
 
 fn level(value: f32) -> u32 {
-    (value.max(0.0).min(255.0) + ROUND).to_bits() & 255
+    (value.clamp(0.0, 255.0) + ROUND).to_bits() & 255
 }
 
 fn weighed(weights: [f32; 3], [red, green, blue]: [f32; 3]) -> f32 {
@@ -144,7 +145,8 @@ fn linear(level: usize) -> f32 {
 /// OpenCV's way to Lab is in integers, whose rounding shows: so is this one.
 pub(super) struct LabTables {
     linear: [i32; 256],
-    root: [i32; EIGHTHS * 3 / 2],
+    /// As many as a mask keeps: there are 2040 eighths, and a weight may be rounded up.
+    root: [i32; ROOTS],
     weights: [[i32; 3]; 3],
 }
 
@@ -166,12 +168,13 @@ impl Default for LabTables {
 }
 
 impl LabTables {
+    #[expect(clippy::cast_sign_loss, reason = "light is not negative")]
     fn convert(&self, pixel: &mut Pixel) {
         let linear = |channel: usize| self.linear[usize::from(pixel[channel])];
         let (blue, green, red) = (linear(0), linear(1), linear(2));
         let root = |weights: [i32; 3]| {
             let light = descale(weights[0] * red + weights[1] * green + weights[2] * blue, WEIGHT_BITS);
-            self.root[usize::try_from(light).unwrap_or_default().min(self.root.len() - 1)]
+            self.root[light as usize % ROOTS]
         };
         let (x, y, z) = (root(self.weights[0]), root(self.weights[1]), root(self.weights[2]));
         let lightness = descale(296 * y - (16 * 255 * (1 << ROOT_BITS) + 50) / 100, ROOT_BITS);
@@ -199,18 +202,37 @@ impl Default for LuvTables {
     }
 }
 
+/// Pixels that are computed side by side, between two looks into the tables.
+const RUN: usize = 16;
+
 impl LuvTables {
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a share of 0 to 1")]
-    fn convert(&self, pixel: &mut Pixel) {
+    fn convert(&self, pixels: &mut [Pixel]) {
         let white = WHITE_X + 15.0 + 3.0 * WHITE_Z;
         let (white_u, white_v) = (4.0 * WHITE_X / white, 9.0 / white);
-        let linear = |channel: usize| self.linear[usize::from(pixel[channel])];
-        let [x, y, z] = xyz([linear(2), linear(1), linear(0)]);
-        let lightness = self.lightness[((y * SHARES as f32 + 0.5) as usize).min(SHARES)];
-        let sum = 1.0 / (x + 15.0 * y + 3.0 * z).max(f32::MIN_POSITIVE);
-        let (u, v) = (13.0 * lightness * (4.0 * x * sum - white_u), 13.0 * lightness * (9.0 * y * sum - white_v));
-        // OpenCV's ranges of u and v: -134 to 220 and -140 to 122.
-        *pixel = packed([lightness * 2.55, (u + 134.0) * (255.0 / 354.0), (v + 140.0) * (255.0 / 262.0)]);
+        let mut rgb = [[0.0; 3]; RUN];
+        for (rgb, pixel) in rgb.iter_mut().zip(pixels.iter()) {
+            rgb[0] = self.linear[usize::from(pixel[2])];
+            rgb[1] = self.linear[usize::from(pixel[1])];
+            rgb[2] = self.linear[usize::from(pixel[0])];
+        }
+        let (mut shares, mut u, mut v) = ([0; RUN], [0.0; RUN], [0.0; RUN]);
+        for index in 0..RUN {
+            let [x, y, z] = xyz(rgb[index]);
+            let sum = 1.0 / (x + 15.0 * y + 3.0 * z).max(f32::MIN_POSITIVE);
+            shares[index] = (y * SHARES as f32 + ROUND).to_bits() as usize % (2 * SHARES);
+            u[index] = 13.0 * (4.0 * x * sum - white_u);
+            v[index] = 13.0 * (9.0 * y * sum - white_v);
+        }
+        let mut lightness = [0.0; RUN];
+        for (lightness, share) in lightness.iter_mut().zip(shares) {
+            *lightness = self.lightness[share.min(SHARES)];
+        }
+        for (index, pixel) in pixels.iter_mut().enumerate().take(RUN) {
+            let lightness = lightness[index];
+            // OpenCV's ranges of u and v: -134 to 220 and -140 to 122.
+            let (u, v) = (lightness * u[index] + 134.0, lightness * v[index] + 140.0);
+            *pixel = packed([lightness * 2.55, u * (255.0 / 354.0), v * (255.0 / 262.0)]);
+        }
     }
 }
 

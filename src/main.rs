@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 use perch::app::App;
-use perch::base::logging;
+use perch::base::{allocator, logging};
 use perch::capture::worker;
 use perch::cli::{Cli, Command, ConfigCommand, WebCommand};
 use perch::config::{Config, ConfigError};
@@ -12,6 +12,7 @@ use perch::platform::state_dir;
 use perch::{app, auth, http, probe, provision};
 
 fn main() -> ExitCode {
+    allocator::set_up();
     let cli = Cli::parse();
     // Its settings come from the perch that started it.
     if let Some(Command::CameraWorker { backend }) = cli.command {

@@ -6,7 +6,6 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
-use std::thread;
 
 use argon2::password_hash::{PasswordHash, PasswordHasher as _, PasswordVerifier as _, SaltString};
 use argon2::{Algorithm, Argon2, Params, Version};
@@ -103,17 +102,12 @@ impl Drop for Run<'_> {
 }
 
 impl Hasher {
-    /// Runs it in a thread of its own. The allocator keeps what a thread has used for the next one: so it keeps one run's
-    /// memory, and not one for each thread that answers requests.
-    fn in_turn<T: Send>(&self, run: impl FnOnce() -> T + Send) -> Result<T, HashError> {
+    fn in_turn<T>(&self, run: impl FnOnce() -> T) -> Result<T, HashError> {
         let more = |runs: usize| (runs < MOST_RUNS).then_some(runs + 1);
         self.runs.fetch_update(Ordering::AcqRel, Ordering::Acquire, more).map_err(|_| HashError::Busy)?;
         let _run = Run(&self.runs);
         let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
-        thread::scope(|scope| {
-            let thread = thread::Builder::new().name("password".into()).spawn_scoped(scope, run);
-            thread.ok().and_then(|thread| thread.join().ok()).ok_or(HashError::Failed)
-        })
+        Ok(run())
     }
 
     /// What is kept of a password.

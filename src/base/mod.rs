@@ -3,6 +3,7 @@
 //! Nothing here knows of cameras, pictures or networks, and nothing here imports another module of
 //! perch.
 
+pub mod allocator;
 pub mod backoff;
 pub mod bucket;
 pub mod clock;

@@ -37,11 +37,11 @@ redirect = false
 # In ms. A moment in which a program that only answers takes longer than LATE says nothing about perch.
 WITHIN, LATE = 250, 50
 # Beyond what there was before the attack: 520 connections with 96 kB each and what the allocator keeps of them, in kB; a
-# worker for each stream and snapshot that there may be.
-PEAK_KB, MOST_THREADS = 96 * 1024, 24
-# What a flood may add to what such floods have left with the allocator before, in kB: noise. And all that come later: that of
-# one password, and what they use beside.
-MORE_KB, LATER_KB = 8 * 1024, 48 * 1024
+# thread for each of the 68 connections to tiny_http that there may be.
+PEAK_KB, MOST_THREADS = 96 * 1024, 80
+# What a flood may add to what such floods have left with the allocator before, in kB: noise. And what all
+# that come later may add.
+MORE_KB, LATER_KB = 10 * 1024, 24 * 1024
 
 
 class Siege:

@@ -56,7 +56,7 @@ fn a_key_under_the_wrong_header_is_sent_to_the_right_one() {
 fn a_key_like_no_other_is_refused_with_all_that_exist() {
     assert_eq!(
         refusal("[http]\nzzz = 1"),
-        "perch.toml:2: unknown key `http.zzz`: `http` has `listen`, `mode`, `max_mjpeg_viewers`, `allowed_origins`, `auth`, `claim_window_s`, `allowed_hosts`, `mounts`"
+        "perch.toml:2: unknown key `http.zzz`: `http` has `listen`, `mode`, `max_mjpeg_viewers`, `allowed_origins`, `auth`, `claim_window_s`, `allowed_hosts`, `mounts`, `tls`"
     );
 }
 
@@ -150,12 +150,14 @@ fn every_serialized_key_is_known_and_so_are_the_optional_ones() {
     let keys = known_keys();
     let defaults = toml::Table::try_from(Config::default()).unwrap();
     for (section, values) in &defaults {
-        let listed = ["ice_servers", "mounts", "controls"];
+        let listed = ["ice_servers", "mounts", "controls", "tls"];
         for key in values.as_table().unwrap().keys().filter(|key| !listed.contains(&key.as_str())) {
             assert!(keys.contains(&format!("{section}.{key}")), "{section}.{key} is not in {keys:?}");
         }
     }
-    for optional in ["webrtc.udp_ports", "web.data_dir", "webrtc.ice_servers.credential", "camera.controls.gain"] {
+    for optional in
+        ["webrtc.udp_ports", "web.data_dir", "webrtc.ice_servers.credential", "camera.controls.gain", "http.tls.listen"]
+    {
         assert!(keys.iter().any(|key| key == optional), "{optional} is not in {keys:?}");
     }
 }

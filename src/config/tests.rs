@@ -161,6 +161,7 @@ fn every_serialized_key_is_known_and_so_are_the_optional_ones() {
         "webrtc.ice_servers.credential",
         "camera.controls.gain",
         "camera.overlay.text",
+        "http.tls.listen",
     ] {
         assert!(keys.iter().any(|key| key == optional), "{optional} is not in {keys:?}");
     }

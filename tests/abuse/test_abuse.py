@@ -41,7 +41,7 @@ WITHIN, LATE = 250, 50
 PEAK_KB, MOST_THREADS = 96 * 1024, 80
 # What a flood may add to what such floods have left with the allocator before, in kB: noise. And what all
 # that come later may add.
-MORE_KB, LATER_KB = 10 * 1024, 24 * 1024
+MORE_KB, LATER_KB = 12 * 1024, 24 * 1024
 
 
 class Siege:

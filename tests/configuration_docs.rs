@@ -7,12 +7,11 @@ use perch::config::{Config, known_keys};
 const REFERENCE: &str = include_str!("../docs/configuration.md");
 const EXAMPLE: &str = include_str!("../docs/perch.example.toml");
 
-/// The value of `section.key` as TOML, where it has one by default.
+/// The value of a key such as `http.tls.redirect` as TOML, where it has one by default.
 fn default_of(path: &str) -> Option<String> {
     let defaults = toml::Table::try_from(Config::default()).unwrap();
-    let mut keys = path.split('.');
-    let first = defaults.get(keys.next()?)?;
-    Some(keys.try_fold(first, |table, key| table.as_table()?.get(key))?.to_string())
+    let found = path.split('.').try_fold(toml::Value::Table(defaults), |value, key| value.get(key).cloned());
+    found.map(|value| value.to_string())
 }
 
 /// The reference's row of a key, cell by cell.

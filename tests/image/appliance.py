@@ -7,10 +7,10 @@ is, and that systemd keeps a root shell on the second serial line (which who hol
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import re
-import shutil
 import signal
 import socket
 import subprocess
@@ -29,6 +29,18 @@ UDP_PORTS = 6
 # Emulated, on a machine that does other things beside: only what never comes shall fail. What is typical is printed.
 PAGE_WITHIN = 420
 SHELL_WITHIN = 240
+
+
+def free_udp_ports() -> int:
+    """The first of UDP_PORTS ports in a row that are free on loopback."""
+    for _ in range(100):
+        first = free_port(socket.SOCK_DGRAM)
+        with contextlib.ExitStack() as probes, contextlib.suppress(OSError, OverflowError):
+            for port in range(first, first + UDP_PORTS):
+                probe = probes.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+                probe.bind(("127.0.0.1", port))
+            return first
+    raise OSError(f"no {UDP_PORTS} free UDP ports in a row")
 
 
 class ApplianceError(Exception):
@@ -107,7 +119,8 @@ class Appliance:
         words.remove("quiet")
         # The Pi's own first line is Bluetooth's in its device tree: good enough for the kernel to print on.
         words = ["console=ttyAMA0", *words, "systemd.debug_shell=ttyS1", "systemd.journald.forward_to_kmsg=1"]
-        words += ["printk.devkmsg=on", "loglevel=7", append]
+        # QEMU's watchdog of the Pi resets the machine as soon as it is armed (hw/misc/bcm2835_powermgt.c).
+        words += ["printk.devkmsg=on", "loglevel=7", "systemd.watchdog_sec=off", append]
         self._serial = self.folder / "shell"
         self.started = time.monotonic()
         self.process = subprocess.Popen(
@@ -219,8 +232,3 @@ class Appliance:
                 self.check()
                 raise ApplianceError(f"`{what}` was cut off")
             self._received += chunk
-
-
-def missing() -> list[str]:
-    """The programs that this needs and the machine does not have."""
-    return [name for name in ("qemu-system-aarch64", "mcopy") if not shutil.which(name)]

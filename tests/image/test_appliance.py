@@ -1,0 +1,180 @@
+"""The very image for the card, started in an emulated Raspberry Pi 3: what its owner does with it, and what happens to it.
+
+The tests are one story on one card, in this order; the last ones have cards of their own.
+"""
+
+import contextlib
+import re
+import subprocess
+
+import pytest
+from appliance import UDP_PORTS, Card
+from perch_process import wait_until
+
+# The whole story, with 20 cuts too; every wait in it has its own bound.
+pytestmark = pytest.mark.timeout(7200)
+
+OWNER, SECRET = "a heron at dusk", "correct horse battery"
+# What the emulator is aimed at on an idle machine with two cores: printed, not asserted.
+AIM_PAGE_S, AIM_MEMORY_MB = 30, 90
+# In the browser: an emulated processor encodes, and checks the password.
+SLOW = 120
+
+
+def settings(hostname: str, udp_first: int, secret: str = SECRET) -> str:
+    return f"""
+[device]
+hostname = "{hostname}"
+time_zone = "Europe/Berlin"
+country = "DE"
+
+[[device.wifi]]
+ssid = "home"
+password = "{secret}"
+
+[camera]
+source = "test"
+resolution = "320x240"
+framerate = 5
+
+[webrtc]
+advertise = ["127.0.0.1"]
+udp_ports = "{udp_first}-{udp_first + UDP_PORTS - 1}"
+"""
+
+
+def in_force(machine) -> tuple[str, str]:
+    """The host name, and the Wi-Fi password that is known."""
+    text = machine.run("hostname; sed -n 's/.*psk=//p' /run/perch/wifi.conf")
+    hostname, _, password = text.strip().partition("\n")
+    return hostname, password.strip('"')
+
+
+def restarts(machine) -> int:
+    return int(machine.run("systemctl show -P NRestarts perch.service"))
+
+
+def kill(machine, signal: str):
+    machine.run(f"kill -{signal} $(systemctl show -P MainPID perch.service)")
+
+
+def wait_for_perch_again(machine, before: int, within: float = SLOW):
+    wait_until(lambda: restarts(machine) > before, within, "perch is started again", every=1)
+    wait_until(machine.answers, within, "perch answers again", every=0.5)
+
+
+def picture_moves(view):
+    view.wait_until_live(SLOW)
+    first = wait_until(view.clock, SLOW, "the barcode can be read")
+    wait_until(lambda: (view.page.wait_for_timeout(50), view.clock())[1] not in (first, None), SLOW, "the picture moves")
+
+
+def test_first_start(card, switch_on, udp_first, watch, pace, progress):
+    """Settings from the card, the page, a claim, the picture, the read-only root, the grown data, and a perch that fails."""
+    card.settings(settings("garden", udp_first))
+    machine = switch_on(card, udp_first=udp_first)
+    took = pace["page"] = machine.wait_for_page()
+    progress(f"first start: page after {took:.1f} s (aim {AIM_PAGE_S} on an idle machine), {machine.cpu_seconds():.0f} s of CPU")
+
+    view = watch(machine.url)
+    view.wait("document.title.startsWith('Claim')", SLOW)
+    for label in ("New password", "Again"):
+        view.page.get_by_label(label).fill(OWNER)
+    view.page.get_by_role("button").click()
+    picture_moves(view)
+    progress("claimed in Chromium, and the picture moves there")
+    view.close()
+
+    assert in_force(machine) == ("garden", SECRET)
+    assert machine.run("readlink /run/perch/localtime").strip() == "/usr/share/zoneinfo/Europe/Berlin"
+    assert "stars" not in machine.run("cat /run/perch/notice 2>/dev/null || true")
+
+    for place in ("/", "/usr", "/etc", "/boot"):
+        code, words = machine.ask(f"busybox touch {place}/written")
+        assert code != 0 and "Read-only file system" in words, place
+    mounted = dict(re.findall(r"^\S+ (/\S*) (\S+ \S+)", machine.run("cat /proc/mounts"), re.M))
+    assert mounted["/"].startswith("squashfs ro") and mounted["/boot"].startswith("vfat ro"), mounted
+    assert mounted["/data"].startswith("ext4 rw"), mounted
+
+    # The card has 1 GiB, the image half of that.
+    size = wait_until(
+        lambda: (mib := int(machine.run("df -m /data | busybox tail -1 | busybox awk '{print $2}'"))) > 500 and mib,
+        SLOW,
+        "the data partition is grown",
+        every=2,
+    )
+    memory = machine.run("busybox free -m").split()
+    used = int(memory[memory.index("Mem:") + 2])
+    progress(f"the data partition has {size} MiB; {used} MiB of memory are used (aim {AIM_MEMORY_MB})")
+    failed = machine.run("systemctl --failed --no-legend --plain --no-pager").strip()
+    assert not failed, failed
+
+
+def test_second_start_with_broken_settings(card, switch_on, udp_first, watch, progress):
+    """It starts, what was in force stays in force, and the page says what is wrong. Then perch fails in several ways."""
+    assert not card.contains(SECRET), "the secret is nowhere on the partition that everybody can read"
+    assert b'password = "*' in card.read("perch.toml")
+    size = card.partitions()[3]
+    card.settings("[camera]\nframerat = 20\n")
+    machine = switch_on(card, udp_first=udp_first)
+    took = machine.wait_for_page()
+    progress(f"second start, broken settings: page after {took:.1f} s, {machine.cpu_seconds():.0f} s of CPU")
+
+    view = watch(machine.url)
+    view.wait("document.title.startsWith('Log in')", SLOW)
+    view.page.get_by_label("Password").fill(OWNER)
+    view.page.get_by_role("button", name="Log in").click()
+    view.wait("document.body?.innerText.includes('unknown key `camera.framerat`: did you mean `framerate`?')", SLOW)
+    view.page.get_by_role("link", name="Go to the camera").click()
+    picture_moves(view)
+    view.close()
+    progress("the owner's password is known, the page says what is wrong, and the picture moves")
+    assert in_force(machine) == ("garden", SECRET)
+    assert card.partitions()[3] == size
+
+    before = restarts(machine)
+    kill(machine, "KILL")
+    wait_for_perch_again(machine, before)
+    progress("perch was killed, and is back")
+
+    before = restarts(machine)
+    kill(machine, "STOP")
+    wait_for_perch_again(machine, before, 2 * SLOW)
+    assert "Watchdog timeout" in machine.run("journalctl -u perch.service --no-pager")
+    progress("perch hung, and the watchdog brought it back; the log says so")
+
+    # As often as it is back: until the machine is started anew, which ends this one.
+    machine.ask(
+        "(while busybox usleep 200000; do pid=$(systemctl show -P MainPID perch.service);"
+        " [ $pid = 0 ] || kill -KILL $pid; done) >/dev/null 2>&1 &"
+    )
+    wait_until(lambda: machine.process.poll() is not None, 600, f"the machine is started anew; console:\n{machine.log()}", every=1)
+    console = machine.console.read_text(errors="replace")
+    assert "Start request repeated too quickly" in console and "rebooting" in console.lower(), machine.log()
+    progress("perch failed again and again: the machine starts anew, and the console says why")
+
+
+def test_power_cuts(image, folder, switch_on, udp_first, chance, pace, progress, request):
+    """At whatever moment of a start: the next one has the settings of before or the new ones, never neither."""
+    cuts = request.config.getoption("--cuts")
+    card = Card(image, folder / "cuts.img")
+    before = ("perch", "")
+    for cut in range(1, cuts + 1):
+        new = (f"perch-{cut}", f"{SECRET} {cut}")
+        card.settings(settings(new[0], udp_first, new[1]))
+        machine = switch_on(card)
+        # From the kernel's first words to somewhat beyond the page.
+        moment = chance.uniform(0.1, 1.2) * pace["page"]
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            machine.process.wait(moment)
+        machine.cut_power()
+        again = switch_on(card)
+        pace["page"] = again.wait_for_page()
+        found = in_force(again)
+        notice = again.run("cat /run/perch/notice 2>/dev/null || true")
+        again.cut_power()
+        assert found in (before, new) and not notice, (cut, found, notice)
+        assert not card.contains(new[1]), "the secret was taken off the card"
+        progress(f"power cut {cut} of {cuts}, after {moment:.1f} s: {found[0]} is in force, page after {pace['page']:.1f} s")
+        before = found
+    card.path.unlink()

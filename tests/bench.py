@@ -38,6 +38,8 @@ bitrate_bps = {BITRATE}
 
 [webrtc]
 max_viewers = 32
+max_viewers_per_address = 32
+offers_per_minute = 600
 """
 SETTLE = 3  # seconds before a measurement begins: connecting, and the rate control's first keyframe
 

@@ -118,7 +118,7 @@ class Appliance:
         words = card.read("cmdline.txt").decode().split()
         words.remove("quiet")
         # The Pi's own first line is Bluetooth's in its device tree: good enough for the kernel to print on.
-        words = ["console=ttyAMA0", *words, "systemd.debug_shell=ttyS1", "systemd.journald.forward_to_kmsg=1"]
+        words = ["console=ttyAMA0", *words, "systemd.debug_shell=ttyS1", "systemd.journald.forward_to_kmsg=1", "systemd.journald.max_level_kmsg=info"]
         # QEMU's watchdog of the Pi resets the machine as soon as it is armed (hw/misc/bcm2835_powermgt.c).
         words += ["printk.devkmsg=on", "loglevel=7", "systemd.watchdog_sec=off", append]
         self._serial = self.folder / "shell"

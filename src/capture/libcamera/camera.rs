@@ -317,7 +317,7 @@ fn configure(
         info!("{name}: it cannot be {orientation:?} itself: perch turns its pictures");
         is_oriented = false;
         configuration.set_orientation(Orientation::Rotate0);
-        if configuration.validate() == CameraConfigurationStatus::Invalid {
+        if matches!(configuration.validate(), CameraConfigurationStatus::Invalid) {
             return Err(unusable(format!("{name}: it cannot make pictures of {}", config.resolution)));
         }
     }

@@ -59,7 +59,8 @@ def come_and_go_twice(perch, come_and_go):
 
 @pytest.mark.timeout(300)
 def test_200_connected_viewers_leave_nothing_behind(launch):
-    perch = launch()
+    # More than one address may bring in a minute.
+    perch = launch(config="[webrtc]\noffers_per_minute = 100000\n")
     come_and_go_twice(perch, lambda count: asyncio.run(batch(perch.url, count)))
 
 

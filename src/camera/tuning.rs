@@ -120,25 +120,24 @@ impl Tuning {
         if kept.is_empty() {
             return Ok(());
         }
-        let controls = self.controls(source)?;
+        let known = self.known(source)?;
         // A stand-in, such as the test picture until a camera comes, has none of the camera's own.
-        let pictures = self.picture.controls(source.orients());
-        let is_stand_in = controls.len() == pictures.len();
+        let is_stand_in = known.own == 0;
         let device = source.describe();
         let mut complaints = Vec::new();
         let mut fitting = Patch::new();
         for (key, value) in kept {
-            if is_stand_in && !pictures.iter().any(|control| control.key == key) {
+            if is_stand_in && !known.controls.iter().any(|control| control.key == key) {
                 continue;
             }
             let patch = Patch::from_iter([(key, serde_json::json!(value))]);
-            match changes(&device, &controls, &patch) {
+            match changes(&device, &known.controls, &patch) {
                 Ok(_) => fitting.extend(patch),
                 Err(problem) => complaints.push(problem),
             }
         }
-        for change in changes(&device, &controls, &fitting).unwrap_or_default() {
-            match self.change(source, vec![change]) {
+        for change in changes(&device, &known.controls, &fitting).unwrap_or_default() {
+            match self.change(source, &known, vec![change]) {
                 Ok(()) => {}
                 Err(ControlError::Refused(problem)) => complaints.push(problem),
                 Err(ControlError::Source(error)) => return Err(error),
@@ -191,18 +190,21 @@ impl Tuning {
         Ok(more)
     }
 
-    /// The camera's own controls, and those of what is done to its pictures.
-    fn controls(&self, source: &mut dyn CameraSource) -> Result<Vec<Control>, CaptureError> {
+    /// The camera's own controls, and those of what is done to its pictures. Where both have one of the same key, it is
+    /// the camera's.
+    fn known(&self, source: &mut dyn CameraSource) -> Result<Known, CaptureError> {
         let mut controls = source.controls()?;
-        controls.extend(self.picture.controls(source.orients()));
-        Ok(controls)
+        let own = controls.len();
+        let mut ours = self.picture.controls(source.orients());
+        ours.retain(|control| !controls.iter().any(|other| other.key == control.key));
+        controls.extend(ours);
+        Ok(Known { controls, own })
     }
 
     /// Makes changes that were checked: the camera's own first, as it may refuse them.
-    fn change(&self, source: &mut dyn CameraSource, changes: Vec<Change>) -> Result<(), ControlError> {
-        let ours = self.picture.controls(source.orients());
-        let (ours, own): (Vec<_>, Vec<_>) =
-            changes.into_iter().partition(|change| ours.iter().any(|control| control.key == change.key));
+    fn change(&self, source: &mut dyn CameraSource, known: &Known, changes: Vec<Change>) -> Result<(), ControlError> {
+        let is_own = |change: &Change| known.controls[..known.own].iter().any(|control| control.key == change.key);
+        let (own, ours): (Vec<_>, Vec<_>) = changes.into_iter().partition(is_own);
         if !own.is_empty() {
             source.change_controls(&own)?;
         }
@@ -213,17 +215,23 @@ impl Tuning {
     }
 
     fn perform(&self, source: &mut dyn CameraSource, patch: Option<&Patch>) -> Result<Vec<Control>, ControlError> {
-        let controls = self.controls(source)?;
-        let Some(patch) = patch else { return Ok(controls) };
-        let changes = changes(&source.describe(), &controls, patch).map_err(ControlError::Refused)?;
-        self.change(source, changes.clone())?;
-        let controls = self.controls(source)?;
+        let known = self.known(source)?;
+        let Some(patch) = patch else { return Ok(known.controls) };
+        let changes = changes(&source.describe(), &known.controls, patch).map_err(ControlError::Refused)?;
+        self.change(source, &known, changes.clone())?;
+        let controls = self.known(source)?.controls;
         let is_button =
             |key: &str| controls.iter().any(|control| control.key == key && control.kind == ControlKind::Button);
         let lasting: Vec<_> = changes.into_iter().filter(|change| !is_button(&change.key)).collect();
         self.kept.note(&lasting);
         Ok(controls)
     }
+}
+
+/// What can be changed: the camera's own controls, `own` of them, and then those of what is done to its pictures.
+struct Known {
+    controls: Vec<Control>,
+    own: usize,
 }
 
 /// A source that can be asked, now or soon. When it is dropped, all who wait are told that there is none.
@@ -369,6 +377,16 @@ mod tests {
         let mut stand_in = Scripted { controls: Vec::new(), ..Scripted::new() };
         again.restore(&mut stand_in).unwrap();
         assert_eq!((again.picture.settings().rotation, again.complaints.lock().unwrap().len()), (270, 0));
+    }
+
+    #[test]
+    fn a_control_of_the_camera_s_own_is_meant_where_both_have_one_of_this_name() {
+        let mut source = Scripted::new();
+        source.controls.push(control("colorspace", ControlKind::Boolean));
+        let (answer, tuning, source) = asked(Tuning::default(), source, Some(patch(&json!({ "colorspace": true }))));
+        assert_eq!(answer.unwrap().iter().filter(|control| control.key == "colorspace").count(), 1);
+        assert_eq!(source.changed, [("colorspace".to_owned(), Some(Value::Boolean(true)))]);
+        assert_eq!(tuning.picture.settings().colorspace, None);
     }
 
     #[test]

@@ -70,15 +70,29 @@ class GuestPerch:
     def reason(self) -> str:
         return self.camera()["reason"]
 
+    def _counted(self, name: str) -> int:
+        text = requests.get(self.url + "/metrics", timeout=5).text
+        return int(re.search(rf"^{name}(?:\{{[^}}]*\}})? (\d+)", text, re.M)[1])
+
     def failures(self) -> int:
         """How often the source could not be opened or was lost."""
-        text = requests.get(self.url + "/metrics", timeout=5).text
-        return int(re.search(r"^perch_source_failures_total(?:\{[^}]*\})? (\d+)", text, re.M)[1])
+        return self._counted("perch_source_failures_total")
+
+    def opens(self) -> int:
+        """How often it was opened, or tried."""
+        return self._counted("perch_source_opens_total")
 
     def snapshot(self) -> bytes:
         response = requests.get(self.url + "/snapshot.jpg", timeout=10)
         response.raise_for_status()
         return response.content
+
+    def shows(self, test) -> bool:
+        """Whether `test` is true of a snapshot. On a busy machine there may be none in time: a keyframe is long in coming."""
+        try:
+            return test(self.snapshot())
+        except requests.HTTPError:
+            return False
 
 
 class JpegViewer(threading.Thread):

@@ -29,7 +29,7 @@ def test_picture_reaches_the_snapshot(guest, loopback, start, launch, fourcc, re
     feed(start, fourcc, recording)
     wait_for_producer(guest)
     perch = launch(NODE)
-    wait_until(lambda: recordings.is_of(perch.snapshot()), 10, "the snapshot shows what is fed", every=0.2)
+    wait_until(lambda: perch.shows(recordings.is_of), 30, "the snapshot shows what is fed", every=0.2)
     camera = perch.camera()
     assert camera["state"] == "live" and (camera["width"], camera["height"]) == recordings.SIZE
 

@@ -20,7 +20,7 @@ BACK_WITHIN = 2.0
 def test_webcam_is_seen(plug, launch, kind):
     plug(0, kind)
     perch = launch("auto")
-    wait_until(lambda: recordings.is_of(perch.snapshot()), 10, "the snapshot shows the webcam", every=0.2)
+    wait_until(lambda: perch.shows(recordings.is_of), 30, "the snapshot shows the webcam", every=0.2)
     assert "Simulated USB camera" in perch.camera()["source"]
 
 

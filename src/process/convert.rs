@@ -117,6 +117,42 @@ pub(super) fn check(frame: &Frame, plane: usize, row: usize, rows: usize) -> Res
     Ok(())
 }
 
+/// Checks that `frame` is I420 and has all of its pixels.
+pub(super) fn require_i420(frame: &Frame) -> Result<(), ConvertError> {
+    let (width, height) = (frame.width(), frame.height());
+    let format = frame.format();
+    if format != PixelFormat::I420 {
+        return Err(ConvertError::Layout(format, "only I420 is taken here".into()));
+    }
+    let chroma = (width.div_ceil(2), height.div_ceil(2));
+    for (plane, (row, rows)) in [(width, height), chroma, chroma].into_iter().enumerate() {
+        let has = frame.planes()[plane];
+        if row == 0 || has.stride < row || has.rows < rows || frame.plane(plane).len() < has.stride * rows.max(1) {
+            let problem =
+                format!("plane {plane} has {} rows of {} bytes, {rows} of {row} needed", has.rows, has.stride);
+            return Err(ConvertError::Layout(format, problem));
+        }
+    }
+    Ok(())
+}
+
+/// A copy of the I420 `frame` without padding, in memory from `pool`.
+///
+/// # Errors
+/// When it is no I420, or its planes are smaller than its size says.
+pub(super) fn packed_copy(frame: &Frame, pool: &FramePool) -> Result<PoolBuffer, ConvertError> {
+    require_i420(frame)?;
+    let size = (frame.width(), frame.height());
+    let mut memory = pool.take(packed_size(PixelFormat::I420, size));
+    let widths = [size.0, size.0.div_ceil(2), size.0.div_ceil(2)];
+    for (plane, (to, width)) in split(&mut memory, size).into_iter().zip(widths).enumerate() {
+        for (to, from) in to.chunks_exact_mut(width).zip(frame.plane(plane).chunks(frame.planes()[plane].stride)) {
+            to.copy_from_slice(&from[..width]);
+        }
+    }
+    Ok(memory)
+}
+
 /// The three planes of packed I420 memory.
 pub(super) fn split(memory: &mut [u8], (width, height): (usize, usize)) -> [&mut [u8]; 3] {
     let (y, chroma) = memory.split_at_mut(width * height);

@@ -23,8 +23,7 @@ use self::path::Path;
 use self::pyramid::Pyramid;
 use self::similarity::{Pair, Similarity};
 use self::warp::{Affine, Source, warp};
-use super::colorspace::require_i420;
-use super::convert::{ConvertError, split};
+use super::convert::{ConvertError, packed_copy, require_i420, split};
 use crate::media::frame::{Frame, FramePool, PixelFormat, packed_size};
 
 #[cfg(test)]
@@ -291,15 +290,8 @@ impl Stabilizer {
     }
 
     fn copy_of(&self, frame: &Frame) -> Result<Frame, ConvertError> {
-        let size = self.size;
-        let mut memory = self.pool.take(packed_size(PixelFormat::I420, size));
-        let widths = [size.0, size.0.div_ceil(2), size.0.div_ceil(2)];
-        for (plane, (to, width)) in split(&mut memory, size).into_iter().zip(widths).enumerate() {
-            for (to, from) in to.chunks_exact_mut(width).zip(frame.plane(plane).chunks(frame.planes()[plane].stride)) {
-                to.copy_from_slice(&from[..width]);
-            }
-        }
-        Ok(Frame::packed(PixelFormat::I420, size, frame.captured_at(), Box::new(memory))?)
+        let memory = packed_copy(frame, &self.pool)?;
+        Ok(Frame::packed(PixelFormat::I420, self.size, frame.captured_at(), Box::new(memory))?)
     }
 }
 

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant, SystemTime};
 use log::info;
 
 use super::colorspace::{Colorspace, Recolour};
-use super::convert::ConvertError;
+use super::convert::{ConvertError, packed_copy};
 use super::orientation::Orientation;
 use super::overlay::{self, Overlay};
 use super::privacy_mask::{Masks, PrivacyMask};
@@ -18,7 +18,7 @@ use super::scale::{Scaler, reduced};
 use super::stabilizer::{self, Stabilizer};
 use crate::base::clock::Timestamp;
 use crate::base::metrics::Histogram;
-use crate::media::frame::{Frame, FramePool, PixelFormat, packed_size};
+use crate::media::frame::{Frame, FramePool, PixelFormat};
 
 /// Buffers kept for the next pictures: one is being made, one encoded, one made a JPEG of.
 const SPARE_BUFFERS: usize = 3;
@@ -265,33 +265,16 @@ fn changed(
         return Ok(frame);
     }
     let size = (frame.width(), frame.height());
-    let mut copy = pool.take(packed_size(PixelFormat::I420, size));
-    copy_packed(&frame, &mut copy)?;
+    let mut copy = packed_copy(&frame, pool)?;
     change(&mut copy);
     Ok(Frame::packed(PixelFormat::I420, size, frame.captured_at(), Box::new(copy))?)
-}
-
-fn copy_packed(frame: &Frame, to: &mut [u8]) -> Result<(), ConvertError> {
-    use super::convert::{check, split};
-    if frame.format() != PixelFormat::I420 {
-        return Err(ConvertError::Layout(frame.format(), "it has to be I420 to be changed".into()));
-    }
-    let size = (frame.width(), frame.height());
-    for (index, to) in split(to, size).into_iter().enumerate() {
-        let half = |side: usize| if index == 0 { side } else { side.div_ceil(2) };
-        let (width, height) = (half(size.0), half(size.1));
-        check(frame, index, width, height)?;
-        for (to, from) in to.chunks_exact_mut(width).zip(frame.plane(index).chunks(frame.planes()[index].stride)) {
-            to.copy_from_slice(&from[..width]);
-        }
-    }
-    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::privacy_mask::Cover;
     use super::*;
+    use crate::media::frame::packed_size;
 
     const AT: Timestamp = Timestamp::from_nanos(77);
 

@@ -14,7 +14,7 @@ use super::{CameraSource, CaptureError, Config};
 use crate::base::clock::Timestamp;
 use crate::media::annex_b::ParameterSets;
 use crate::media::frame::{Frame, FrameMemory, PixelFormat, hardware_stride, strided_planes};
-use crate::v4l2::{CaptureQueue, Dequeued, Device, FormatInfo, Lease, NegotiatedFormat, Rate};
+use crate::v4l2::{CaptureQueue, Dequeued, Device, Event, FormatInfo, Lease, NegotiatedFormat, Rate};
 
 mod controls;
 
@@ -45,6 +45,8 @@ pub struct V4l2Source {
     format: PixelFormat,
     negotiated: NegotiatedFormat,
     rate: Option<Rate>,
+    /// Whether the driver says when what it reads changes: one for HDMI does, a webcam has nothing that changes.
+    tells_of_changes: bool,
     stall_timeout: Duration,
     heard_at: Instant,
     returned_at: Instant,
@@ -91,6 +93,7 @@ impl V4l2Source {
             )));
         };
         let rate = device.set_rate(choice.rate.unwrap_or(Rate { pictures: config.framerate, seconds: 1 }));
+        let tells_of_changes = device.subscribe(Event::SourceChange);
         let is_lent = config.encoder_reads.contains(&format);
         let buffers = if is_lent { LENT_BUFFERS } else { BUFFERS };
         let queue = CaptureQueue::start(device, buffers, is_lent).map_err(|error| unusable(&error))?;
@@ -99,6 +102,7 @@ impl V4l2Source {
             format,
             negotiated,
             rate,
+            tells_of_changes,
             stall_timeout: config.stall_timeout(),
             heard_at: Instant::now(),
             returned_at: Instant::now(),
@@ -142,6 +146,19 @@ impl V4l2Source {
             match self.queue.dequeue(Duration::ZERO).map_err(|error| CaptureError::Lost(error.to_string()))? {
                 Dequeued::TimedOut => break,
                 Dequeued::Damaged | Dequeued::Filled(_) => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// What was negotiated does not hold any more once the driver has said so.
+    fn check_source(&self) -> Result<(), CaptureError> {
+        let device = self.queue.device();
+        while self.tells_of_changes
+            && let Some(event) = device.next_event()
+        {
+            if event == Event::SourceChange {
+                return Err(CaptureError::Lost(format!("{}: its signal has changed", device.path().display())));
             }
         }
         Ok(())
@@ -192,6 +209,7 @@ impl CameraSource for V4l2Source {
             self.drop_old()?;
             self.heard_at = now;
         }
+        self.check_source()?;
         let result = self.wait(now + timeout);
         self.returned_at = Instant::now();
         result

@@ -74,6 +74,21 @@ def test_buffers_that_the_driver_does_not_take_back(guest, camera, launch, look)
     viewer.wait_for(is_picture, 6, "a picture, at the latest when the silence is noticed")
 
 
+def test_a_signal_that_changes_is_read_anew(guest, load, launch, look):
+    # A converter of HDMI, which is told that nothing is plugged into it, then that something is.
+    load("vivid", "n_devs=1", "node_types=0x1", "multiplanar=1", "num_inputs=1", "input_types=0x3")
+    perch = launch(NODE)
+    viewer = look(perch)
+    viewer.wait_for(is_picture, 10, "the first picture")
+    for signal in (1, 0):
+        opens = perch.opens()
+        control(guest, "dv_timings_signal_mode", signal)
+        wait_until(lambda: perch.opens() > opens and perch.state() == "live", BACK_WITHIN, "it is opened anew", every=0.02)
+    assert "its signal has changed" in perch.log()
+    viewer.look_away()
+    viewer.wait_for(is_picture, BACK_WITHIN, "the picture of the new signal")
+
+
 def test_timestamps_that_wrap_stop_nothing(guest, camera, launch, look):
     control(guest, "wrap_timestamp", 1)
     perch = launch(NODE)

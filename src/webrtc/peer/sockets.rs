@@ -1,4 +1,4 @@
-//! The sockets of a session, which do three things that the crate's do not.
+//! The sockets of a session, which do four things that the crate's do not.
 //!
 //! They answer a viewer's first nomination at once. A browser nominates the pair with its very first connectivity check. The crate's agent does not answer such a check
 //! before a check of its own has come back, and then waits for the viewer to repeat it, which takes a browser another
@@ -10,15 +10,20 @@
 //! local with every remote candidate, would report each check as an error.
 //!
 //! And they hold back checks to those who did not ask for them: see [`checks`](super::checks).
+//!
+//! And a packet that the system cannot send now is lost, as one on the way is: the crate would report each one as an error,
+//! a hundred in a second for as long as a cable is out.
 
 use std::future::Future;
 use std::io::{self, IoSliceMut};
 use std::net::{SocketAddr, UdpSocket};
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
+use log::debug;
 use webrtc::runtime::{
     AsyncInterval, AsyncTcpListener, AsyncTcpStream, AsyncUdpSocket, JoinHandle, RecvMeta, TokioRuntime, Transmit,
 };
@@ -54,7 +59,8 @@ impl webrtc::runtime::Runtime for Runtime {
         let address = socket.local_addr()?;
         let socket = TokioRuntime.wrap_udp_socket(socket)?;
         let checks = Arc::clone(&self.checks);
-        Ok(Arc::new(Socket { socket, address, checks, nomination: Mutex::default() }))
+        let is_cut_off = AtomicBool::new(false);
+        Ok(Arc::new(Socket { socket, address, checks, nomination: Mutex::default(), is_cut_off }))
     }
 
     fn wrap_tcp_listener(&self, listener: std::net::TcpListener) -> io::Result<Arc<dyn AsyncTcpListener>> {
@@ -102,6 +108,7 @@ struct Socket {
     address: SocketAddr,
     checks: Arc<Mutex<Checks>>,
     nomination: Mutex<Nomination>,
+    is_cut_off: AtomicBool,
 }
 
 impl Socket {
@@ -126,7 +133,19 @@ impl AsyncUdpSocket for Socket {
         if is_elsewhere || is_held_back {
             return Poll::Ready(Ok(transmit.contents.len()));
         }
-        self.socket.poll_send(context, transmit)
+        match self.socket.poll_send(context, transmit) {
+            Poll::Ready(Err(error)) if is_passing(&error) => {
+                if !self.is_cut_off.swap(true, Ordering::Relaxed) {
+                    debug!("{} cannot be reached now: {error}", transmit.destination);
+                }
+                Poll::Ready(Ok(transmit.contents.len()))
+            }
+            Poll::Ready(Ok(sent)) => {
+                self.is_cut_off.store(false, Ordering::Relaxed);
+                Poll::Ready(Ok(sent))
+            }
+            other => other,
+        }
     }
 
     fn poll_recv(
@@ -164,6 +183,13 @@ impl AsyncUdpSocket for Socket {
     fn max_gro_segments(&self) -> usize {
         self.socket.max_gro_segments()
     }
+}
+
+/// Whether a packet could not be sent only because of how the network is just now.
+fn is_passing(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionRefused, HostUnreachable, NetworkDown, NetworkUnreachable};
+    matches!(error.kind(), NetworkUnreachable | NetworkDown | HostUnreachable | ConnectionRefused)
+        || error.raw_os_error() == Some(libc::ENOBUFS)
 }
 
 /// The latest nominating check, and whether it is time to deliver it again. Pure.

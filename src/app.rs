@@ -15,6 +15,7 @@ use std::time::Duration;
 use log::{info, warn};
 use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1};
 use signal_hook::iterator::Signals;
+use tokio::runtime::Runtime;
 
 use crate::auth::door::seconds;
 use crate::auth::{Door, Standing};
@@ -34,8 +35,6 @@ use crate::webrtc::{self, BitrateRange, Sessions};
 pub use machine::fitted_to_machine;
 use watchdog::Watchdog;
 
-/// Threads of the runtime that carries sockets and sessions.
-const RUNTIME_THREADS: usize = 2;
 /// How long sessions are given to say goodbye.
 const GOODBYE: Duration = Duration::from_secs(1);
 
@@ -115,12 +114,7 @@ impl Builder {
     pub fn start(self) -> Result<App, StartError> {
         let Self { config, cameras, router } = self;
         let shutdown = Shutdown::new();
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(RUNTIME_THREADS)
-            .thread_name("perch-net")
-            .on_thread_start(priority::raise)
-            .enable_all()
-            .build()?;
+        let runtimes = Runtimes::start()?;
         let state_dir = state_dir::find();
         let privacy = Arc::new(Privacy::load(state_dir.as_deref()));
         let (cameras, threads) = start_cameras(cameras, &config.encoder, &privacy, state_dir.as_deref(), &shutdown)?;
@@ -129,14 +123,13 @@ impl Builder {
         let max_bps = config.encoder.bitrate_bps;
         let start_bps = config.encoder.start_bitrate_bps.unwrap_or(max_bps);
         let bitrates = BitrateRange { min_bps: config.encoder.min_bitrate_bps, start_bps, max_bps };
-        let handle = runtime.handle().clone();
-        let started = Sessions::new(config.webrtc.clone(), handle.clone(), loopback_only, bitrates)
+        let started = Sessions::new(config.webrtc.clone(), runtimes.media.handle().clone(), loopback_only, bitrates)
             .map_err(StartError::Certificate)
             .and_then(|sessions| {
                 let tls = tls(&config.http, state_dir.as_deref())?;
                 let (cameras, door) = (cameras.clone(), door.clone());
                 let parts = http::Parts { cameras, sessions: sessions.clone(), router, door, tls };
-                Ok((sessions, Server::start(&config.http, &config.web, parts, &handle)?))
+                Ok((sessions, Server::start(&config.http, &config.web, parts, runtimes.front.handle())?))
             });
         let (sessions, server) = match started {
             Ok(started) => started,
@@ -161,7 +154,7 @@ impl Builder {
             door: door.clone(),
         });
         let gpio = gpio::start(&config.gpio, panel, shutdown.clone());
-        Ok(App { shutdown, cameras, threads, gpio, sessions, server, runtime, privacy, door })
+        Ok(App { shutdown, cameras, threads, gpio, sessions, server, runtimes, privacy, door })
     }
 }
 
@@ -222,6 +215,28 @@ fn door(config: &http::Config, state_dir: Option<&Path>) -> Option<Arc<Door>> {
     Some(Arc::new(door))
 }
 
+/// Each has one thread: several would wake each other for every packet, and one carries sixteen viewers with ease. They
+/// are two so that a flood of connections and handshakes at the front cannot keep pictures waiting.
+struct Runtimes {
+    media: Runtime,
+    front: Runtime,
+}
+
+impl Runtimes {
+    fn start() -> io::Result<Self> {
+        let start = |name: &str, on_start: fn()| {
+            let mut builder = tokio::runtime::Builder::new_multi_thread();
+            builder.worker_threads(1).thread_name(name).on_thread_start(on_start).enable_all().build()
+        };
+        Ok(Self { media: start("perch-media", priority::raise)?, front: start("perch-front", || {})? })
+    }
+
+    fn stop(self, within: Duration) {
+        self.front.shutdown_timeout(within / 2);
+        self.media.shutdown_timeout(within / 2);
+    }
+}
+
 /// A running perch: its cameras, their viewers, the page.
 pub struct App {
     shutdown: Shutdown,
@@ -230,7 +245,7 @@ pub struct App {
     gpio: Option<JoinHandle<()>>,
     sessions: Sessions,
     server: Server,
-    runtime: tokio::runtime::Runtime,
+    runtimes: Runtimes,
     privacy: Arc<Privacy>,
     door: Option<Arc<Door>>,
 }
@@ -322,6 +337,6 @@ impl App {
         if self.gpio.is_some_and(|gpio| gpio.join().is_err()) {
             log::error!("thread gpio panicked");
         }
-        self.runtime.shutdown_timeout(Duration::from_millis(500));
+        self.runtimes.stop(Duration::from_millis(500));
     }
 }

@@ -19,7 +19,8 @@
 //! | `jpeg-NAME` | makes single pictures for `/snapshot.jpg` and `/stream.mjpg` |
 //! | `http-N` | answer requests; they may block |
 //! | `gpio` | serves the light, the button and the motion sensor, if there are any |
-//! | `perch-net` | the runtime: sockets and sessions; nothing blocks here |
+//! | `perch-media` | the runtime of the sessions and their sockets; nothing blocks here |
+//! | `perch-front` | the runtime of HTTP's connections and TLS; nothing blocks here |
 //!
 //! Modules import one way: `http → {webrtc, auth}`, `webrtc → camera → {encode, process, capture} → {media, v4l2} → base`. Only `app`
 //! sees all settings.

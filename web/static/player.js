@@ -39,6 +39,7 @@ let playBlocked = false;
 let statistics = null;
 let grid = null;
 let cameraControls = null;
+let door = null;
 let barTimer = 0;
 let toastTimer = 0;
 
@@ -108,6 +109,8 @@ function showState(connectionState, detail) {
   find('action').textContent = action ?? '';
   if (STATES_WITH_OLD_PICTURE.includes(state)) keepLastPicture();
   else find('last-picture').hidden = true;
+  // Who has access is no hurry: the first picture is.
+  if (state !== 'connecting') door ??= import('./door.js').catch(() => null);
   // Another camera may be there now, or the same one with other values.
   if (state === 'live' || state === 'mjpeg') loadControls().then((view) => view?.ask(chosenCamera() ?? cameras[0]));
   wakeBar();

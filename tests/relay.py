@@ -3,7 +3,7 @@
 The kernel here has no netem, so tests and the bench put this relay in the media's way instead. It works by
 signalling alone: an HTTP proxy of its own takes the offer's candidates out (perch then knows no way to the
 viewer but the one the viewer comes by) and puts relay ports in the place of the answer's candidates.
-Each direction is a `Link` with random loss (seeded), delay, and a rate with a bounded drop-tail queue.
+Each direction is a `Link` with random loss (seeded), delay, packets out of order, and a rate with a bounded drop-tail queue.
 
     with Relay("http://127.0.0.1:8000", down=Link(loss=0.05)) as relay:
         page.goto(relay.url)
@@ -34,10 +34,16 @@ HOP_BY_HOP = {"content-length", "connection", "transfer-encoding"}
 
 @dataclass
 class Link:
-    """One direction. `queue_ms` bounds how long a packet may wait for the rate; later ones are dropped."""
+    """One direction. `queue_ms` bounds how long a packet may wait for the rate; later ones are dropped.
+
+    All may be changed while it carries packets. The share `late` of them, at random, takes `late_ms` longer than the rest
+    and so arrives out of order.
+    """
 
     loss: float = 0.0
     delay_ms: float = 0.0
+    late: float = 0.0
+    late_ms: float = 30.0
     rate_bps: float | None = None
     queue_ms: float = 300.0
     seed: int = 1
@@ -68,7 +74,8 @@ class Link:
             leaves = self._free_at = start + size * 8 / self.rate_bps
         self.forwarded += 1
         self.forwarded_bytes += size
-        return leaves + self.delay_ms / 1000
+        delay_ms = self.delay_ms + (self.late_ms if self._random.random() < self.late else 0)
+        return leaves + delay_ms / 1000
 
 
 class _Flow:

@@ -88,6 +88,42 @@ def test_5_percent_loss_is_repaired(perch, browsers):
     assert seen["fps"] >= 27, f"{seen['fps']:.1f} fps"
 
 
+FAULTS = [{"loss": 0.01}, {"loss": 0.05}, {"loss": 0.1}, {"delay_ms": 200}, {"late": 0.2}, {"loss": 0.05, "delay_ms": 200, "late": 0.2}]
+
+
+@pytest.mark.timeout(180)
+def test_what_a_bad_link_did_is_over_two_seconds_after_it_and_nobody_else_notices(perch, browsers):
+    down, up = Link(seed=7), Link(seed=8)
+    with Relay(perch.url, down=down, up=up) as relay:
+        weak, other = open_page(browsers[0], relay.url), open_page(browsers[1], perch.url)
+        try:
+            wait_for_picture(weak)
+            wait_for_picture(other)
+            before = take(other)
+            for fault in FAULTS:
+                was = {name: getattr(down, name) for name in fault}
+                for link in (down, up):
+                    for name, value in fault.items():
+                        setattr(link, name, value)
+                weak.wait_for_timeout(4000)
+                for link in (down, up):
+                    for name, value in was.items():
+                        setattr(link, name, value)
+                weak.wait_for_timeout(2000)
+                # A second of what it sees then: as fresh and as often as ever.
+                seen = watch(weak, 1.5)
+                assert seen["fps"] >= 20, f"{fault}: {seen['fps']:.1f} fps two seconds after it"
+                assert percentile(seen["ages"], 0.5) <= 150, f"{fault}: {percentile(seen['ages'], 0.5)} ms old two seconds after it"
+            after = take(other)
+            assert take(weak)["peers"] == 1, "it never had to connect anew"
+        finally:
+            weak.context.close()
+            other.context.close()
+    span = (after["now"] - before["now"]) / 1000
+    fps = (after["video"]["framesDecoded"] - before["video"]["framesDecoded"]) / span
+    assert fps >= 28 and after["video"]["freezeCount"] == before["video"]["freezeCount"], f"{fps:.1f} fps"
+
+
 def first_picture_without(perch, browser, number: int, direction: str) -> dict:
     """Opens a page, loses one datagram of its DTLS handshake, and tells what was seen."""
     seen = 0

@@ -19,13 +19,17 @@ def jpeg(grey: int, size: tuple[int, int] = (320, 240)) -> bytes:
 
 
 class CameraServer(ThreadingHTTPServer):
-    """Serves until closed. `grey` is how bright its picture is now; `asked` counts requests by path."""
+    """Serves until closed. `grey` is how bright its picture is now; `asked` counts requests by path.
+
+    While it `is_mortal`, `/mortal` ends each stream in the middle of the third picture.
+    """
 
     daemon_threads = True
     allow_reuse_address = True
 
     def __init__(self, port: int = 0):
         self.grey = 200
+        self.is_mortal = True
         self.asked: dict[str, int] = {}
         self.last_headers: dict[str, str] = {}
         self.open = True
@@ -103,6 +107,9 @@ class Handler(BaseHTTPRequestHandler):
         self.head(Content_Type="multipart/x-mixed-replace; boundary=frame")
         for part in (jpeg(200), jpeg(200), jpeg(200)[:400]):
             self.wfile.write(b"--frame\r\n\r\n" + part + b"\r\n")
+
+    def get_mortal(self):
+        return self.get_breaks() if self.server.is_mortal else self.get_stream()
 
     def get_silent(self):
         """One picture, then nothing."""

@@ -1,4 +1,5 @@
-"""What the machine may do to perch: no descriptors left, no room for state, standing still. Afterwards it goes on."""
+"""What the world may do to perch: no descriptors left, no room for state, standing still, a camera that dies again and
+again. Afterwards it goes on."""
 
 import asyncio
 import contextlib
@@ -10,9 +11,11 @@ import sys
 from pathlib import Path
 
 import offers
+import pytest
 import requests
+from camera_server import CameraServer
 from locked import OWNER, claim, log_in, post
-from perch_process import Perch, wait_until
+from perch_process import Perch, camera_metric, wait_until
 from viewer import watching
 
 HERE = Path(__file__).resolve().parent
@@ -101,3 +104,33 @@ def in_a_full_folder(folder: str):
         assert "panicked" not in perch.log()
     with Perch(config='[http]\nauth = "required"\n') as perch:
         log_in(perch.url, OWNER)
+
+
+@pytest.mark.timeout(180)
+def test_a_camera_that_dies_a_hundred_times_leaves_nothing_behind(launch):
+    camera = CameraServer()
+    try:
+        perch = launch(source=camera.url + "/mortal")
+
+        def deaths() -> float:
+            return perch.metrics()[camera_metric("perch_source_failures_total")]
+
+        async def run():
+            async with watching(perch.url) as viewer:
+                await viewer.frame(30)
+                await asyncio.to_thread(wait_until, lambda: deaths() >= 10, 60, "it has died ten times")
+                fds, threads, private = perch.fds(), perch.threads(), perch.private_kb()
+                await asyncio.to_thread(wait_until, lambda: deaths() >= 110, 120, "it has died a hundred times more", every=0.2)
+                assert perch.fds() <= fds + 4 and perch.threads() <= threads + 2, perch.log()
+                assert perch.private_kb() <= private + 4096
+                camera.is_mortal = False
+                await asyncio.to_thread(wait_until, lambda: perch.status()["camera"]["state"] == "live", 30, "the camera lives")
+                lived = deaths()
+                for _ in range(30):
+                    await viewer.frame(10)
+                assert deaths() == lived
+
+        asyncio.run(run())
+        assert perch.metrics()["perch_sessions_opened_total"] == 1, "the viewer never had to connect anew"
+    finally:
+        camera.close()

@@ -3,12 +3,16 @@
 mod common;
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use common::{Client, error};
 use perch::app::App;
-use perch::capture::SourceSpec;
+use perch::base::clock::Timestamp;
+use perch::capture::{CameraSource, CaptureError, Opened, SourceSpec};
 use perch::config::Config;
 use perch::http::{AuthMode, Method, Mount, Response, Router, StatusCode, header};
+use perch::media::frame::{Frame, FramePool, PixelFormat, packed_size};
+use perch::process::jpeg::JpegDecoder;
 
 /// A perch in this process, with the test picture.
 struct Running {
@@ -145,6 +149,87 @@ fn pages_of_an_allowed_origin_may_use_the_camera_and_no_others() {
         assert_eq!((refused.status, refused.header("access-control-allow-origin")), (403, None), "{other}");
     }
     assert_eq!(perch.client.get("/api/status").header("access-control-allow-origin"), None);
+}
+
+/// One picture again and again, of one colour.
+struct OneColour(PixelFormat, (usize, usize), Vec<u8>);
+
+impl CameraSource for OneColour {
+    fn next_frame(&mut self, _: Duration) -> Result<Option<Frame>, CaptureError> {
+        std::thread::sleep(Duration::from_millis(20)); // its rate
+        let Self(format, size, bytes) = self;
+        let frame = Frame::packed(*format, *size, Timestamp::now(), Box::new(bytes.clone()));
+        frame.map(Some).map_err(|error| CaptureError::Lost(error.to_string()))
+    }
+
+    fn describe(&self) -> String {
+        "one colour".into()
+    }
+}
+
+#[test]
+fn a_source_may_have_pixels_in_any_format_and_size() {
+    // Orange: red 255, green 140, blue 0; and what it is in YUV.
+    let (rgb, [y, u, v]) = ([255, 140, 0], [149, 56, 194]);
+    let size = (65, 49);
+    let formats = [
+        (PixelFormat::Gray8, vec![255], [235, 128, 128]),
+        (PixelFormat::Bgr24, vec![rgb[2], rgb[1], rgb[0]], [y, u, v]),
+        (PixelFormat::Rgb24, rgb.to_vec(), [y, u, v]),
+        (PixelFormat::Bgra, vec![rgb[2], rgb[1], rgb[0], 0], [y, u, v]),
+        (PixelFormat::Rgba, vec![rgb[0], rgb[1], rgb[2], 0], [y, u, v]),
+        (PixelFormat::Yuyv, vec![y, u, y, v], [y, u, v]),
+        (PixelFormat::Nv12, vec![], [y, u, v]),
+        (PixelFormat::I420, vec![], [y, u, v]),
+    ];
+    for (format, pixel, expected) in formats {
+        let length = packed_size(format, size);
+        let (luma, chroma) = (size.0 * size.1, size.0.div_ceil(2) * size.1.div_ceil(2));
+        let bytes = match format {
+            PixelFormat::Nv12 => [vec![y; luma], [u, v].repeat(chroma)].concat(),
+            PixelFormat::I420 => [vec![y; luma], vec![u; chroma], vec![v; chroma]].concat(),
+            _ => pixel.repeat(length / pixel.len()),
+        };
+        assert_eq!(bytes.len(), length, "{format}");
+        let mut config = Config::default();
+        config.http.listen = "127.0.0.1:0".parse().unwrap();
+        let factory = move || Ok(Opened { source: Box::new(OneColour(format, size, bytes.clone())), is_live: true });
+        let app = App::builder(config).with_source(Box::new(factory)).start().unwrap();
+        let answer = Client { addr: app.local_addr() }.get("/snapshot.jpg");
+        assert_eq!(answer.status, 200, "{format}");
+        let picture = JpegDecoder::new(FramePool::new(1)).decode(&answer.body, Timestamp::now()).unwrap();
+        assert_eq!((picture.width(), picture.height()), (64, 48), "{format}");
+        for (plane, expected) in expected.into_iter().enumerate() {
+            let middle = picture.plane(plane)[picture.plane(plane).len() / 2];
+            assert!(middle.abs_diff(expected) <= 3, "{format}, plane {plane}: {middle} and not {expected}");
+        }
+        app.stop();
+    }
+}
+
+#[test]
+fn a_picture_that_does_not_fit_its_format_is_an_error_when_it_is_made() {
+    let frame = |format, bytes| Frame::packed(format, (64, 48), Timestamp::now(), Box::new(vec![0_u8; bytes]));
+    assert!(frame(PixelFormat::Rgb24, 64 * 48 * 3).is_ok());
+    let error = frame(PixelFormat::Rgba, 64 * 48 * 3).unwrap_err().to_string();
+    assert_eq!(error, "a 64×48 RGBA frame needs 12288 bytes, the buffer has 9216");
+}
+
+#[test]
+fn routes_and_wrappers_are_checked_when_they_are_added() {
+    let route = |path| Router::new().route(Method::GET, path, |_| Response::text(""));
+    for (path, words) in [
+        ("mine", "`mine` is not a route: it must start with `/`"),
+        ("/a/{}", "is not a route"),
+        ("/offer", "the route `GET /offer` would collide with `/offer`"),
+        ("/api/cameras/{camera}/masks", "would collide with `/api/cameras/{name}/masks`"),
+    ] {
+        let error = route(path).err().unwrap().to_string();
+        assert!(error.contains(words), "{error}");
+    }
+    let error = route("/mine").unwrap().merge(route("/mine").unwrap()).err().unwrap();
+    assert_eq!(error.to_string(), "the route `GET /mine` would collide with `/mine`");
+    assert!(Router::new().mount("/mine", Path::new("no such folder")).is_err());
 }
 
 #[test]

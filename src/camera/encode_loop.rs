@@ -138,7 +138,13 @@ impl<'a> EncodeLoop<'a> {
             PixelFormat::Nv12 | PixelFormat::Yuyv if self.encoders.takes(frame.format()) => {
                 self.raw_frame(frame, orders, jpeg_due, now)
             }
-            PixelFormat::Nv12 | PixelFormat::Yuyv => {
+            PixelFormat::Nv12
+            | PixelFormat::Yuyv
+            | PixelFormat::Gray8
+            | PixelFormat::Bgr24
+            | PixelFormat::Rgb24
+            | PixelFormat::Bgra
+            | PixelFormat::Rgba => {
                 copies.convert.increment();
                 let frame = self.converter.to_i420(frame).map_err(|error| error.to_string())?;
                 self.raw_frame(frame, orders, jpeg_due, now)

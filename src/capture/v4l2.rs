@@ -308,6 +308,8 @@ fn work(format: PixelFormat, encoder_reads: &[PixelFormat]) -> u8 {
         PixelFormat::Nv12 | PixelFormat::I420 => 2,
         PixelFormat::Yuyv => 3,
         PixelFormat::Mjpeg => 4,
+        // Cameras are not asked for these.
+        PixelFormat::Gray8 | PixelFormat::Bgr24 | PixelFormat::Rgb24 | PixelFormat::Bgra | PixelFormat::Rgba => 5,
     }
 }
 

@@ -40,7 +40,12 @@ impl Encoders {
     pub fn takes(&self, format: PixelFormat) -> bool {
         match format {
             PixelFormat::H264 => true,
-            PixelFormat::Mjpeg => false,
+            PixelFormat::Mjpeg
+            | PixelFormat::Gray8
+            | PixelFormat::Bgr24
+            | PixelFormat::Rgb24
+            | PixelFormat::Bgra
+            | PixelFormat::Rgba => false,
             // Everything can be made into I420, and the hardware may not take that.
             PixelFormat::I420 => true,
             PixelFormat::Nv12 | PixelFormat::Yuyv => {

@@ -22,6 +22,16 @@ pub enum PixelFormat {
     Nv12,
     /// Packed 4:2:2: Y0 U Y1 V (V4L2 `YUYV`).
     Yuyv,
+    /// One byte per pixel, 0 (black) to 255 (white). This and the next four are for sources of your own.
+    Gray8,
+    /// Three bytes per pixel: blue, green, red (OpenCV's order).
+    Bgr24,
+    /// Three bytes per pixel: red, green, blue.
+    Rgb24,
+    /// Four bytes per pixel: blue, green, red, and one that is not looked at.
+    Bgra,
+    /// Four bytes per pixel: red, green, blue, and one that is not looked at.
+    Rgba,
     /// One JPEG picture per frame (V4L2 `MJPG`); the only plane's bytes are the file.
     Mjpeg,
     /// One H.264 access unit in Annex B form per frame (V4L2 `H264`); the only plane's bytes are the unit.
@@ -34,7 +44,39 @@ impl PixelFormat {
     pub const fn is_compressed(self) -> bool {
         matches!(self, Self::Mjpeg | Self::H264)
     }
+
+    /// How many channels each pixel has, where each is a byte beside the next.
+    #[must_use]
+    pub const fn channels(self) -> Option<usize> {
+        match self {
+            Self::Gray8 => Some(1),
+            Self::Bgr24 | Self::Rgb24 => Some(3),
+            Self::Bgra | Self::Rgba => Some(4),
+            Self::I420 | Self::Nv12 | Self::Yuyv | Self::Mjpeg | Self::H264 => None,
+        }
+    }
+
+    /// What pixels of so many bytes are, in the order that OpenCV has: grey; blue, green, red; or these with alpha.
+    ///
+    /// # Errors
+    /// When it is another number: such pictures cannot be shown.
+    pub const fn with_channels(channels: usize) -> Result<Self, NoSuchChannels> {
+        match channels {
+            1 => Ok(Self::Gray8),
+            3 => Ok(Self::Bgr24),
+            4 => Ok(Self::Bgra),
+            _ => Err(NoSuchChannels(channels)),
+        }
+    }
 }
+
+/// Pixels have a number of channels that cannot be shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "a picture of {0} channels cannot be shown: 1 is grey, 3 are blue, green and red, 4 are these and alpha; for other orders \
+     name the format"
+)]
+pub struct NoSuchChannels(pub usize);
 
 impl fmt::Display for PixelFormat {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -42,6 +84,11 @@ impl fmt::Display for PixelFormat {
             Self::I420 => "I420",
             Self::Nv12 => "NV12",
             Self::Yuyv => "YUYV",
+            Self::Gray8 => "GRAY8",
+            Self::Bgr24 => "BGR24",
+            Self::Rgb24 => "RGB24",
+            Self::Bgra => "BGRA",
+            Self::Rgba => "RGBA",
             Self::Mjpeg => "MJPEG",
             Self::H264 => "H.264",
         })
@@ -126,7 +173,14 @@ impl Frame {
         let wanted = match format {
             PixelFormat::I420 => 3,
             PixelFormat::Nv12 => 2,
-            PixelFormat::Yuyv | PixelFormat::Mjpeg | PixelFormat::H264 => 1,
+            PixelFormat::Yuyv
+            | PixelFormat::Gray8
+            | PixelFormat::Bgr24
+            | PixelFormat::Rgb24
+            | PixelFormat::Bgra
+            | PixelFormat::Rgba
+            | PixelFormat::Mjpeg
+            | PixelFormat::H264 => 1,
         };
         let needed = planes
             .iter()
@@ -190,6 +244,15 @@ impl Frame {
     #[must_use]
     pub fn oriented(self, is_oriented: bool) -> Self {
         Self { is_oriented, ..self }
+    }
+
+    /// The same picture without an odd last column or row: encoders take none. Nothing is copied.
+    #[must_use]
+    pub fn even(self) -> Self {
+        if self.format.is_compressed() {
+            return self;
+        }
+        Self { width: self.width & !1, height: self.height & !1, ..self }
     }
 
     /// Whether the camera has mirrored and turned the picture as the owner wants it.
@@ -310,6 +373,9 @@ pub const fn packed_planes(format: PixelFormat, (width, height): (usize, usize),
             ([luma, Plane { offset: width * height, stride: chroma_width * 2, rows: chroma_height }, none], 2)
         }
         PixelFormat::Yuyv => ([Plane { offset: 0, stride: chroma_width * 4, rows: height }, none, none], 1),
+        PixelFormat::Gray8 => ([luma, none, none], 1),
+        PixelFormat::Bgr24 | PixelFormat::Rgb24 => ([Plane { stride: width * 3, ..luma }, none, none], 1),
+        PixelFormat::Bgra | PixelFormat::Rgba => ([Plane { stride: width * 4, ..luma }, none, none], 1),
         PixelFormat::Mjpeg | PixelFormat::H264 => ([Plane { offset: 0, stride: length, rows: 1 }, none, none], 1),
     }
 }
@@ -455,6 +521,29 @@ mod tests {
     fn odd_sizes_round_chroma_up() {
         assert_eq!(packed_size(PixelFormat::I420, (3, 3)), 9 + 4 + 4);
         assert_eq!(packed_size(PixelFormat::Nv12, (3, 3)), 9 + 8);
+    }
+
+    #[test]
+    fn an_odd_last_column_and_row_are_left_out_without_a_copy() {
+        let bytes = vec![7; packed_size(PixelFormat::I420, (33, 35))];
+        let address = bytes.as_ptr();
+        let mut frame =
+            Frame::packed(PixelFormat::I420, (33, 35), Timestamp::default(), Box::new(bytes)).unwrap().even();
+        assert_eq!((frame.width(), frame.height(), frame.plane(0).as_ptr()), (32, 34, address));
+        assert!(frame.packed_mut().is_none(), "its rows are padded now");
+        let jpeg = Frame::packed(PixelFormat::Mjpeg, (33, 35), Timestamp::default(), Box::new(vec![0; 9])).unwrap();
+        assert_eq!(jpeg.even().width(), 33);
+    }
+
+    #[test]
+    fn only_pixels_of_one_three_and_four_bytes_are_pictures() {
+        for (channels, format) in [(1, PixelFormat::Gray8), (3, PixelFormat::Bgr24), (4, PixelFormat::Bgra)] {
+            assert_eq!(PixelFormat::with_channels(channels), Ok(format));
+            assert_eq!(format.channels(), Some(channels));
+            assert_eq!(packed_size(format, (5, 3)), 15 * channels);
+        }
+        let error = PixelFormat::with_channels(5).unwrap_err().to_string();
+        assert!(error.starts_with("a picture of 5 channels cannot be shown: 1 is grey, "), "{error}");
     }
 
     #[test]

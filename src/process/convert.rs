@@ -5,6 +5,7 @@
 use yuv::{BufferStoreMut, YuvPackedImage, YuvPlanarImageMut, yuyv422_to_yuv420};
 
 use super::jpeg::{JpegDecoder, JpegError};
+use super::rgb::ChannelConverter;
 use crate::media::frame::{Frame, FramePool, FrameTooSmall, PixelFormat, PoolBuffer, packed_size};
 
 /// Why a picture could not be converted.
@@ -25,13 +26,14 @@ pub enum ConvertError {
 pub struct Converter {
     pool: FramePool,
     jpeg: JpegDecoder,
+    channels: ChannelConverter,
 }
 
 impl Converter {
     /// A converter that takes its pictures' memory from `pool`.
     #[must_use]
     pub fn new(pool: FramePool) -> Self {
-        Self { jpeg: JpegDecoder::new(pool.clone()), pool }
+        Self { jpeg: JpegDecoder::new(pool.clone()), channels: ChannelConverter::default(), pool }
     }
 
     /// `frame` as I420. An I420 frame is passed through untouched; any other's memory goes back to its camera.
@@ -50,6 +52,9 @@ impl Converter {
         match frame.format() {
             PixelFormat::Nv12 => self.nv12_to_i420(frame),
             PixelFormat::Yuyv => self.yuyv_to_i420(frame),
+            PixelFormat::Gray8 | PixelFormat::Bgr24 | PixelFormat::Rgb24 | PixelFormat::Bgra | PixelFormat::Rgba => {
+                self.channels.i420_of(frame, &self.pool)
+            }
             PixelFormat::Mjpeg => Ok(self.jpeg.decode(frame.plane(0), frame.captured_at())?),
             PixelFormat::I420 => Err(ConvertError::Layout(PixelFormat::I420, "it is I420 already".into())),
             PixelFormat::H264 => Err(ConvertError::Layout(PixelFormat::H264, "it has to be decoded first".into())),

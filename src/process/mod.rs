@@ -12,6 +12,7 @@ pub mod jpeg;
 pub mod orientation;
 pub mod overlay;
 pub mod privacy_mask;
+mod rgb;
 pub mod scale;
 pub mod slate;
 pub mod stabilizer;

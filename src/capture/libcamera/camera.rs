@@ -380,7 +380,7 @@ fn planes_of(format: PixelFormat, (_, height): (usize, usize), stride: usize) ->
             vec![luma, u, Plane { offset: u.offset + u.stride * u.rows, ..u }]
         }
         PixelFormat::Yuyv => vec![luma],
-        PixelFormat::Mjpeg | PixelFormat::H264 => Vec::new(),
+        _ => Vec::new(),
     }
 }
 

@@ -170,7 +170,7 @@ impl Layout {
         let least_stride = match format {
             PixelFormat::I420 | PixelFormat::Nv12 => self.width,
             PixelFormat::Yuyv => self.width * 2,
-            PixelFormat::Mjpeg | PixelFormat::H264 => 0,
+            _ => 0,
         };
         let wide_enough = planes.first().is_none_or(|plane| plane.stride >= least_stride && plane.rows >= self.height);
         if !sane(self.width) || !sane(self.height) || planes.len() > 3 || !wide_enough {

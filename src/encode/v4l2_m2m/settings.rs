@@ -70,6 +70,11 @@ impl Input {
             PixelFormat::Yuyv => *b"YUYV",
             PixelFormat::Mjpeg => *b"MJPG",
             PixelFormat::H264 => *b"H264",
+            PixelFormat::Gray8 => *b"GREY",
+            PixelFormat::Bgr24 => *b"BGR3",
+            PixelFormat::Rgb24 => *b"RGB3",
+            PixelFormat::Bgra => *b"AR24",
+            PixelFormat::Rgba => *b"AB24",
         }
     }
 }

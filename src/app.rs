@@ -22,7 +22,7 @@ use crate::auth::{Door, Standing};
 use crate::base::one_or_more::OneOrMore;
 use crate::base::priority;
 use crate::base::shutdown::Shutdown;
-use crate::camera::{self, Camera, Cameras, KeptControls, Privacy, SourceFactory, State};
+use crate::camera::{self, Camera, Cameras, Kept, Privacy, SourceFactory, State};
 use crate::capture;
 use crate::config::Config;
 use crate::encode;
@@ -168,7 +168,7 @@ fn start_cameras(
 ) -> io::Result<(Cameras, camera::Threads)> {
     let mut threads = camera::Threads::default();
     let started = cameras.try_map(|(config, source)| {
-        let kept = KeptControls::load(state_dir, &config.name);
+        let kept = Kept::load(state_dir, &config.name);
         let (camera, started) =
             Camera::start(source, config, encoder.clone(), Arc::clone(privacy), kept, shutdown.clone())?;
         threads.append(started);

@@ -4,6 +4,7 @@
 //! a keyframe. What is queued is shared, so a reader costs a pointer per unit.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 
 use tokio::sync::broadcast;
 
@@ -18,7 +19,9 @@ const QUEUE_UNITS: usize = 32;
 /// The sending end.
 #[derive(Debug)]
 pub struct Broadcast {
-    sender: broadcast::Sender<Arc<AccessUnit>>,
+    sender: broadcast::Sender<(u64, Arc<AccessUnit>)>,
+    /// Units that were sent with a lower number are not given to readers any more.
+    valid_from: Arc<AtomicU64>,
     demand: Arc<Demand>,
     frames: Arc<LatestSlot<Frame>>,
 }
@@ -28,13 +31,18 @@ impl Broadcast {
     /// reader that joins.
     #[must_use]
     pub fn new(demand: Arc<Demand>, frames: Arc<LatestSlot<Frame>>) -> Self {
-        Self { sender: broadcast::channel(QUEUE_UNITS).0, demand, frames }
+        Self { sender: broadcast::channel(QUEUE_UNITS).0, valid_from: Arc::default(), demand, frames }
     }
 
     /// Hands a unit to every reader.
     pub fn send(&self, unit: AccessUnit) {
         // An error only says that nobody is there.
-        let _ = self.sender.send(Arc::new(unit));
+        let _ = self.sender.send((self.valid_from.load(SeqCst), Arc::new(unit)));
+    }
+
+    /// Takes back what readers have not received yet. Not while a unit is sent.
+    pub fn take_back(&self) {
+        self.valid_from.fetch_add(1, SeqCst);
     }
 
     /// Adds a reader. The camera makes pictures as long as there is one.
@@ -42,6 +50,7 @@ impl Broadcast {
     pub fn subscribe(&self) -> Subscription {
         Subscription {
             receiver: self.sender.subscribe(),
+            valid_from: Arc::clone(&self.valid_from),
             reader: self.demand.add_video_reader(),
             demand: Arc::clone(&self.demand),
             frames: Arc::clone(&self.frames),
@@ -54,7 +63,7 @@ impl Broadcast {
 pub enum Received {
     /// The next unit.
     Unit(Arc<AccessUnit>),
-    /// This many units were lost because the reader was too slow: wait for a keyframe.
+    /// This many units were lost because the reader was too slow, or taken back: wait for a keyframe.
     Lagged(u64),
     /// The camera is gone.
     Closed,
@@ -63,7 +72,8 @@ pub enum Received {
 /// A reader's end; dropping it ends the reader's demand.
 #[derive(Debug)]
 pub struct Subscription {
-    receiver: broadcast::Receiver<Arc<AccessUnit>>,
+    receiver: broadcast::Receiver<(u64, Arc<AccessUnit>)>,
+    valid_from: Arc<AtomicU64>,
     reader: u64,
     demand: Arc<Demand>,
     frames: Arc<LatestSlot<Frame>>,
@@ -73,7 +83,8 @@ impl Subscription {
     /// Waits for the next unit. Cancelling loses nothing.
     pub async fn receive(&mut self) -> Received {
         match self.receiver.recv().await {
-            Ok(unit) => Received::Unit(unit),
+            Ok((number, _)) if number < self.valid_from.load(SeqCst) => Received::Lagged(1),
+            Ok((_, unit)) => Received::Unit(unit),
             Err(broadcast::error::RecvError::Lagged(units)) => Received::Lagged(units),
             Err(broadcast::error::RecvError::Closed) => Received::Closed,
         }
@@ -124,6 +135,17 @@ mod tests {
         }
         assert!(matches!(slow.receive().await, Received::Lagged(5)));
         assert!(matches!(slow.receive().await, Received::Unit(unit) if unit.pts.as_nanos() == 5));
+    }
+
+    #[tokio::test]
+    async fn what_is_taken_back_reaches_nobody() {
+        let broadcast = Broadcast::new(Arc::new(Demand::new(Duration::ZERO)), Arc::default());
+        let mut reader = broadcast.subscribe();
+        broadcast.send(unit(1));
+        broadcast.take_back();
+        broadcast.send(unit(2));
+        assert!(matches!(reader.receive().await, Received::Lagged(1)));
+        assert!(matches!(reader.receive().await, Received::Unit(unit) if unit.pts.as_nanos() == 2));
     }
 
     #[tokio::test]

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use log::{error, info, warn};
 
-use super::Shared;
 use super::demand::Orders;
+use super::{Shared, Still};
 use crate::base::clock::Timestamp;
 use crate::encode::{self, Encoder, Encoders, Kind};
 use crate::media::access_unit::AccessUnit;
@@ -38,6 +38,10 @@ pub(super) struct EncodeLoop<'a> {
     stages: Option<Stages>,
     /// Of the settings that the stages were made by.
     stages_version: Option<u64>,
+    /// The number of the masks that they put on.
+    masks: u64,
+    /// Viewers cannot make anything of what comes before the next keyframe: what it follows was not sent to them.
+    awaits_keyframe: bool,
     pool: FramePool,
     bitrate_bps: u32,
     last_jpeg: Option<Instant>,
@@ -62,6 +66,8 @@ impl<'a> EncodeLoop<'a> {
             decoder: None,
             stages: None,
             stages_version: None,
+            masks: 0,
+            awaits_keyframe: true,
             pool,
             bitrate_bps: 0,
             last_jpeg: None,
@@ -126,7 +132,8 @@ impl<'a> EncodeLoop<'a> {
             PixelFormat::Mjpeg => {
                 if jpeg_due {
                     self.last_jpeg = Some(now);
-                    self.camera.jpegs.publish(Bytes::copy_from_slice(frame.plane(0)));
+                    let picture = Bytes::copy_from_slice(frame.plane(0));
+                    self.camera.picture.pass(self.masks, || self.camera.jpegs.publish(picture));
                 }
                 if !orders.video {
                     return Ok(());
@@ -154,9 +161,21 @@ impl<'a> EncodeLoop<'a> {
 
     fn renew_stages(&mut self) {
         let version = self.camera.picture.version();
-        if self.stages_version != Some(version) {
-            self.stages_version = Some(version);
-            self.stages = Stages::new(self.camera.picture.settings(), Arc::clone(&self.camera.metrics.stage_times));
+        if self.stages_version == Some(version) {
+            return;
+        }
+        self.stages_version = Some(version);
+        let (settings, masks) = self.camera.picture.settings();
+        if std::mem::replace(&mut self.masks, masks) != masks {
+            // What was made with other masks is not shown again, and nothing is made out of it.
+            self.last = None;
+            self.awaits_keyframe = true;
+        }
+        let was_staged = self.stages.is_some();
+        self.stages = Stages::renewed(self.stages.take(), settings, Arc::clone(&self.camera.metrics.stage_times));
+        if was_staged != self.stages.is_some() {
+            // It may not have been given every unit.
+            self.decoder = None;
         }
     }
 
@@ -191,6 +210,7 @@ impl<'a> EncodeLoop<'a> {
     /// No frame is there, but a viewer may have joined: it gets the last picture at once, as a keyframe, not the next one
     /// after up to a frame's time.
     fn again(&mut self, orders: Orders, now: Instant) -> Result<(), String> {
+        self.renew_stages();
         if !orders.video {
             self.last = None;
             if !orders.jpeg
@@ -217,7 +237,7 @@ impl<'a> EncodeLoop<'a> {
         }
         if jpeg_due {
             self.last_jpeg = Some(now);
-            self.camera.stills.put(frame);
+            self.camera.stills.put(Still { frame, masks: self.masks });
         }
         Ok(())
     }
@@ -266,6 +286,7 @@ impl<'a> EncodeLoop<'a> {
                 info!("camera {}: encoder: {}", self.camera.name(), encoder.name());
                 encoder.name().clone_into(&mut self.camera.status().encoder);
                 self.bitrate_bps = wanted_bps;
+                self.awaits_keyframe = true;
                 other.insert(encoder)
             }
         };
@@ -274,7 +295,7 @@ impl<'a> EncodeLoop<'a> {
             self.bitrate_bps = wanted_bps;
         }
         self.camera.metrics.target_bitrate_bps.set(u64::from(wanted_bps));
-        match encoder.encode(frame, orders.keyframe) {
+        match encoder.encode(frame, orders.keyframe || self.awaits_keyframe) {
             Ok(Some(unit)) => {
                 self.encoders.worked();
                 self.publish(unit.at(pts), now);
@@ -290,7 +311,11 @@ impl<'a> EncodeLoop<'a> {
         Ok(())
     }
 
-    fn publish(&self, unit: AccessUnit, began: Instant) {
+    fn publish(&mut self, unit: AccessUnit, began: Instant) {
+        if self.awaits_keyframe && !unit.is_keyframe {
+            return;
+        }
+        self.awaits_keyframe = false;
         let metrics = &self.camera.metrics;
         metrics.encode_time.observe(began.elapsed());
         metrics.capture_to_encoded.observe(Timestamp::now().saturating_since(unit.pts));
@@ -300,6 +325,6 @@ impl<'a> EncodeLoop<'a> {
             metrics.keyframes_encoded.increment();
             self.camera.demand.keyframe_made(began);
         }
-        self.camera.units.send(unit);
+        self.camera.picture.pass(self.masks, || self.camera.units.send(unit));
     }
 }

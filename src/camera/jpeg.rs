@@ -10,7 +10,8 @@ use super::demand::Demand;
 /// The newest JPEG picture, with a number that tells one from the next.
 #[derive(Debug)]
 pub struct JpegFeed {
-    newest: Mutex<(u64, Bytes)>,
+    /// None when it was taken back.
+    newest: Mutex<(u64, Option<Bytes>)>,
     changed: Condvar,
     demand: Arc<Demand>,
 }
@@ -25,8 +26,13 @@ impl JpegFeed {
     /// Replaces the picture.
     pub fn publish(&self, picture: Bytes) {
         let mut newest = self.newest.lock().unwrap_or_else(PoisonError::into_inner);
-        *newest = (newest.0 + 1, picture);
+        *newest = (newest.0 + 1, Some(picture));
         self.changed.notify_all();
+    }
+
+    /// Takes back the picture: who has not got it yet does not.
+    pub fn take_back(&self) {
+        self.newest.lock().unwrap_or_else(PoisonError::into_inner).1 = None;
     }
 
     /// Adds a reader; its first picture is one made from now on.
@@ -52,12 +58,17 @@ impl JpegReader {
         let (newest, _) = self
             .feed
             .changed
-            .wait_timeout_while(newest, timeout, |newest| newest.0 == self.seen)
+            .wait_timeout_while(newest, timeout, |newest| newest.0 == self.seen || newest.1.is_none())
             .unwrap_or_else(PoisonError::into_inner);
-        (newest.0 != self.seen).then(|| {
-            self.seen = newest.0;
-            newest.1.clone()
-        })
+        let picture = newest.1.clone().filter(|_| newest.0 != self.seen)?;
+        self.seen = newest.0;
+        Some(picture)
+    }
+
+    /// The last one once more, if it is the newest and was not taken back.
+    pub fn again(&self) -> Option<Bytes> {
+        let newest = self.feed.newest.lock().unwrap_or_else(PoisonError::into_inner);
+        newest.1.clone().filter(|_| newest.0 == self.seen)
     }
 }
 
@@ -81,5 +92,17 @@ mod tests {
         feed.publish(Bytes::from_static(b"new"));
         assert_eq!(reader.next(Duration::ZERO).as_deref(), Some(&b"new"[..]));
         assert_eq!(reader.next(Duration::ZERO), None);
+    }
+
+    #[test]
+    fn a_picture_that_is_taken_back_is_given_to_nobody_and_not_again() {
+        let feed = Arc::new(JpegFeed::new(Arc::new(Demand::new(Duration::ZERO))));
+        let (mut one, mut other) = (feed.subscribe(), feed.subscribe());
+        feed.publish(Bytes::from_static(b"open"));
+        assert!(one.next(Duration::ZERO).is_some() && one.again().is_some());
+        feed.take_back();
+        assert_eq!((one.again(), one.next(Duration::ZERO), other.next(Duration::ZERO)), (None, None, None));
+        feed.publish(Bytes::from_static(b"covered"));
+        assert_eq!(other.next(Duration::ZERO).as_deref(), Some(&b"covered"[..]));
     }
 }

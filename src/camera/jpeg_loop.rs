@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use log::debug;
 
-use super::Shared;
+use super::{Shared, Still};
 use crate::media::copies::FrameCopies;
 use crate::media::frame::{Frame, FramePool, PixelFormat};
 use crate::process::convert::Converter;
@@ -23,9 +23,9 @@ pub(super) fn run(camera: &Shared) {
     let mut converter = Converter::new(FramePool::new(2));
     while !camera.shutdown.is_requested() {
         camera.pulses.jpeg.beat();
-        let Some(frame) = camera.stills.take_timeout(TICK) else { continue };
+        let Some(Still { frame, masks }) = camera.stills.take_timeout(TICK) else { continue };
         match still(&frame, &mut converter, &camera.metrics.copies) {
-            Ok(picture) => camera.jpegs.publish(picture),
+            Ok(picture) => camera.picture.pass(masks, || camera.jpegs.publish(picture)),
             Err(error) => debug!("camera {}: a JPEG picture was lost: {error}", camera.name()),
         }
     }

@@ -35,7 +35,7 @@ impl KeptControls {
     /// end. A file that cannot be read is said in the log, and replaced by the next change.
     #[must_use]
     pub fn load(folder: Option<&Path>, camera: &str) -> Self {
-        let file = folder.map(|folder| folder.join(file_name(camera)));
+        let file = folder.map(|folder| folder.join(file_name("controls", camera)));
         let values = file.as_deref().map_or_else(Values::new, |file| {
             read(file).unwrap_or_else(|error| {
                 warn!("the controls of camera {camera} are as if new: {}: {error}", file.display());
@@ -81,7 +81,7 @@ impl KeptControls {
     }
 }
 
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(super) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -99,12 +99,12 @@ fn read(file: &Path) -> io::Result<Values> {
 }
 
 /// A name that leads nowhere else, whatever the camera is called.
-fn file_name(camera: &str) -> String {
+pub(super) fn file_name(what: &str, camera: &str) -> String {
     let letter = |byte: u8| match byte {
         b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' => char::from(byte).to_string(),
         _ => format!("%{byte:02X}"),
     };
-    format!("controls-{}.json", camera.bytes().map(letter).collect::<String>())
+    format!("{what}-{}.json", camera.bytes().map(letter).collect::<String>())
 }
 
 #[cfg(test)]

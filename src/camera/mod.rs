@@ -20,6 +20,8 @@ use crate::capture::{self, CaptureError, Opened};
 use crate::encode;
 use crate::media::annex_b;
 use crate::media::frame::{Frame, PixelFormat};
+use crate::process::overlay;
+use crate::process::privacy_mask::PrivacyMask;
 
 mod broadcast;
 mod cameras;
@@ -28,6 +30,7 @@ mod encode_loop;
 mod jpeg;
 mod jpeg_loop;
 mod kept_controls;
+mod kept_picture;
 mod latest_slot;
 mod metrics;
 mod picture;
@@ -41,6 +44,7 @@ pub use cameras::Cameras;
 pub use demand::KeyframeReason;
 pub use jpeg::JpegReader;
 pub use kept_controls::KeptControls;
+pub use kept_picture::{Kept, KeptPicture};
 pub use metrics::CameraMetrics;
 pub use privacy::Privacy;
 pub use status::{State, Status};
@@ -64,7 +68,7 @@ struct Shared {
     jpegs: Arc<jpeg::JpegFeed>,
     frames: Arc<latest_slot::LatestSlot<Frame>>,
     /// Frames to make JPEG pictures of.
-    stills: latest_slot::LatestSlot<Arc<Frame>>,
+    stills: latest_slot::LatestSlot<Still>,
     /// A coded frame was left out: those that follow are of no use up to the next keyframe.
     chain_is_broken: AtomicBool,
     capture_config: capture::Config,
@@ -76,6 +80,23 @@ struct Shared {
     is_faulty: AtomicBool,
     pulses: Pulses,
     shutdown: Shutdown,
+}
+
+/// A frame to make a JPEG picture of, and the number of the masks that are on it.
+struct Still {
+    frame: Arc<Frame>,
+    masks: u64,
+}
+
+/// Why masks or words are not in the picture, or will not stay.
+#[derive(Debug, thiserror::Error)]
+pub enum PictureError {
+    /// They cannot be; nothing was changed.
+    #[error("{0}")]
+    Refused(String),
+    /// They are in the picture until perch ends.
+    #[error("it is done, but will not outlive a restart: {0}")]
+    NotKept(#[from] io::Error),
 }
 
 /// That the camera's threads come round.
@@ -129,7 +150,7 @@ impl Threads {
 
 impl Camera {
     /// Starts the camera of these settings, whose pictures come from what `factory` opens while `privacy` is off, with the
-    /// values of `kept` for its controls.
+    /// values of `kept` for its controls and its picture.
     ///
     /// # Errors
     /// When the system refuses another thread.
@@ -138,12 +159,12 @@ impl Camera {
         capture_config: capture::Config,
         encode_config: encode::Config,
         privacy: Arc<Privacy>,
-        kept: KeptControls,
+        kept: Kept,
         shutdown: Shutdown,
     ) -> io::Result<(Self, Threads)> {
         let demand = Arc::new(demand::Demand::new(Duration::from_millis(encode_config.keyframe_min_interval_ms)));
         let frames = Arc::new(latest_slot::LatestSlot::default());
-        let picture = Arc::new(picture::Picture::new(capture_config.stages()));
+        let picture = Arc::new(picture::Picture::new(capture_config.stages(), kept.picture));
         let camera = Self(Arc::new(Shared {
             status: Mutex::new(Status::starting(&capture_config.source.to_string())),
             metrics: CameraMetrics {
@@ -159,7 +180,7 @@ impl Camera {
             capture_config,
             encode_config,
             privacy,
-            tuning: tuning::Tuning::new(kept, Arc::clone(&picture)),
+            tuning: tuning::Tuning::new(kept.controls, Arc::clone(&picture)),
             picture,
             is_faulty: AtomicBool::new(false),
             pulses: Pulses::default(),
@@ -212,6 +233,44 @@ impl Camera {
     /// When the camera refuses one of them, is not there or does not answer.
     pub fn change_controls(&self, patch: Patch) -> Result<Vec<Control>, TuningError> {
         self.0.tuning.ask(Some(patch), &self.0.demand)
+    }
+
+    /// What nobody is to see, on the picture as it is shown.
+    #[must_use]
+    pub fn masks(&self) -> Vec<PrivacyMask> {
+        self.0.picture.masks()
+    }
+
+    /// Hides this from now on, and keeps it for the next start; none: what the settings hide. Once this returns, no
+    /// picture leaves that shows what is hidden now, however it was asked for.
+    ///
+    /// # Errors
+    /// When the masks cannot be, or cannot be kept.
+    pub fn set_masks(&self, masks: Option<&[PrivacyMask]>) -> Result<(), PictureError> {
+        PrivacyMask::validate_all(masks.unwrap_or_default()).map_err(PictureError::Refused)?;
+        let camera = &self.0;
+        camera.picture.set_masks(masks, || {
+            camera.units.take_back();
+            camera.jpegs.take_back();
+        })?;
+        Ok(())
+    }
+
+    /// What is written into the picture.
+    #[must_use]
+    pub fn overlay(&self) -> overlay::Settings {
+        self.0.picture.overlay()
+    }
+
+    /// Writes this into the picture from now on, and keeps it for the next start; none: what the settings say.
+    ///
+    /// # Errors
+    /// When it cannot be written, or cannot be kept.
+    pub fn set_overlay(&self, overlay: Option<overlay::Settings>) -> Result<(), PictureError> {
+        if let Some(Err((key, problem))) = overlay.as_ref().map(overlay::Settings::validate) {
+            return Err(PictureError::Refused(format!("`{key}`: {problem}")));
+        }
+        Ok(self.0.picture.set_overlay(overlay)?)
     }
 
     /// Whether picture after picture is lost between the source and the viewers.
@@ -318,15 +377,9 @@ mod tests {
             None => Err(CaptureError::Ended),
         };
         let (capture, encode) = (capture::Config::default(), encode::Config::default());
-        let (camera, threads) = Camera::start(
-            Box::new(factory),
-            capture,
-            encode,
-            Arc::default(),
-            KeptControls::default(),
-            shutdown.clone(),
-        )
-        .unwrap();
+        let (camera, threads) =
+            Camera::start(Box::new(factory), capture, encode, Arc::default(), Kept::default(), shutdown.clone())
+                .unwrap();
         let allowed = Duration::from_secs(1);
         assert_eq!(camera.stuck_thread(allowed), None);
         let _viewer = camera.subscribe();
@@ -345,15 +398,9 @@ mod tests {
         let shutdown = Shutdown::new();
         let factory = || Ok(Opened { source: Box::new(Broken), is_live: true });
         let (capture, encode) = (capture::Config::default(), encode::Config::default());
-        let (camera, threads) = Camera::start(
-            Box::new(factory),
-            capture,
-            encode,
-            Arc::default(),
-            KeptControls::default(),
-            shutdown.clone(),
-        )
-        .unwrap();
+        let (camera, threads) =
+            Camera::start(Box::new(factory), capture, encode, Arc::default(), Kept::default(), shutdown.clone())
+                .unwrap();
         assert!(!camera.is_faulty());
         let _viewer = camera.subscribe();
         let until = Instant::now() + Duration::from_secs(20);
@@ -377,15 +424,9 @@ mod tests {
         };
         let shutdown = Shutdown::new();
         let (capture, encode) = (capture::Config::default(), encode::Config::default());
-        let (_camera, threads) = Camera::start(
-            Box::new(factory),
-            capture,
-            encode,
-            Arc::default(),
-            KeptControls::default(),
-            shutdown.clone(),
-        )
-        .unwrap();
+        let (_camera, threads) =
+            Camera::start(Box::new(factory), capture, encode, Arc::default(), Kept::default(), shutdown.clone())
+                .unwrap();
         opening.recv().unwrap();
         shutdown.request();
         let began = Instant::now();

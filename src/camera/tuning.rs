@@ -371,12 +371,12 @@ mod tests {
         let (answer, tuning, source) = asked(Tuning::default(), Scripted::new(), Some(request));
         answer.unwrap();
         assert_eq!(source.changed, [("gain".to_owned(), Some(Value::Integer(3)))]);
-        assert_eq!((tuning.picture.settings().rotation, tuning.picture.settings().hflip), (90, true));
+        assert_eq!((tuning.picture.settings().0.rotation, tuning.picture.settings().0.hflip), (90, true));
         assert_eq!(tuning.kept.values().len(), 3);
         let again = kept(&json!({ "rotation": 270, "gain": 3 }));
         let mut stand_in = Scripted { controls: Vec::new(), ..Scripted::new() };
         again.restore(&mut stand_in).unwrap();
-        assert_eq!((again.picture.settings().rotation, again.complaints.lock().unwrap().len()), (270, 0));
+        assert_eq!((again.picture.settings().0.rotation, again.complaints.lock().unwrap().len()), (270, 0));
     }
 
     #[test]
@@ -386,7 +386,7 @@ mod tests {
         let (answer, tuning, source) = asked(Tuning::default(), source, Some(patch(&json!({ "colorspace": true }))));
         assert_eq!(answer.unwrap().iter().filter(|control| control.key == "colorspace").count(), 1);
         assert_eq!(source.changed, [("colorspace".to_owned(), Some(Value::Boolean(true)))]);
-        assert_eq!(tuning.picture.settings().colorspace, None);
+        assert_eq!(tuning.picture.settings().0.colorspace, None);
     }
 
     #[test]
@@ -395,7 +395,7 @@ mod tests {
         let (answer, tuning, _) =
             asked(Tuning::default(), Scripted { refuses: "gain", ..Scripted::new() }, Some(request));
         assert_eq!(answer, Err(TuningError::Refused("no gain today".into())));
-        assert!(!tuning.picture.settings().hflip);
+        assert!(!tuning.picture.settings().0.hflip);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! Each reader has its own demand on the camera's JPEG pictures, which lasts as long as the reader. How
 //! many may read at once is limited here; a reader that has gone or reads nothing is the front's to end.
 
+use std::cell::RefCell;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -103,8 +104,8 @@ pub(super) fn stream(context: &Context, request: &Request) -> Response {
         content_type,
         Box::new(move |parts| {
             let _place = place;
-            let mut reader = camera.subscribe_jpeg();
-            pictures(parts, || pass.is_valid(), |timeout| reader.next(timeout))
+            let reader = RefCell::new(camera.subscribe_jpeg());
+            pictures(parts, || pass.is_valid(), |timeout| reader.borrow_mut().next(timeout), || reader.borrow().again())
         }),
     )
 }
@@ -114,8 +115,9 @@ fn pictures(
     parts: &mut Parts<'_>,
     mut may_watch: impl FnMut() -> bool,
     mut next: impl FnMut(Duration) -> Option<Bytes>,
+    again: impl Fn() -> Option<Bytes>,
 ) -> io::Result<()> {
-    let mut last: Option<Bytes> = None;
+    let mut is_first = true;
     let mut sent = Instant::now();
     while !parts.stopping() && may_watch() {
         let started = Instant::now();
@@ -123,16 +125,17 @@ fn pictures(
             Some(picture) => picture,
             // A camera that has gone answers at once; do not spin.
             None if started.elapsed() < TICK / 2 && parts.pause(TICK) => break,
-            None => match &last {
-                Some(last) if sent.elapsed() >= REPEAT => last.clone(),
-                None if sent.elapsed() >= FIRST_PICTURE => break,
-                _ => continue,
+            None if is_first && sent.elapsed() >= FIRST_PICTURE => break,
+            None if is_first || sent.elapsed() < REPEAT => continue,
+            None => match again() {
+                Some(last) => last,
+                None => continue,
             },
         };
         let head = format!("--frame\r\nContent-Type: image/jpeg\r\nContent-Length: {}\r\n\r\n", picture.len());
         parts.send(&[head.as_bytes(), &picture, b"\r\n"])?;
         sent = Instant::now();
-        last = Some(picture);
+        is_first = false;
     }
     parts.send(&[b"--frame--\r\n"])
 }
@@ -169,6 +172,7 @@ mod tests {
                 }
                 Some(Bytes::from_static(b"jpeg!"))
             },
+            || None,
         )
         .unwrap();
         let text = String::from_utf8(out).unwrap();

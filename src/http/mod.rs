@@ -25,6 +25,7 @@ mod offer;
 mod origin;
 mod path;
 mod patience;
+mod picture;
 mod places;
 mod router;
 mod routes;

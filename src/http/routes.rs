@@ -11,7 +11,7 @@ use hyper::{Method, StatusCode, header};
 use super::guard::{self, Guard, Needs};
 use super::message::{Body, Request, Response};
 use super::router::{Added, Next, Router};
-use super::{Context, access, controls, login, mjpeg, offer, path, status, tls, whep};
+use super::{Context, access, controls, login, mjpeg, offer, path, picture, status, tls, whep};
 use crate::auth::Scope;
 
 /// One of perch's own routes.
@@ -70,6 +70,12 @@ pub(super) static TABLE: &[Row] = &[
     row(Method::GET, "/api/status", VIEW, status::status),
     row(Method::GET, "/api/cameras/{name}/controls", VIEW, controls::list),
     row(Method::PATCH, "/api/cameras/{name}/controls", CONTROL, controls::change),
+    row(Method::GET, "/api/cameras/{name}/masks", VIEW, picture::masks),
+    row(Method::PUT, "/api/cameras/{name}/masks", CONTROL, picture::set_masks),
+    row(Method::DELETE, "/api/cameras/{name}/masks", CONTROL, picture::reset_masks),
+    row(Method::GET, "/api/cameras/{name}/overlay", VIEW, picture::overlay),
+    row(Method::PUT, "/api/cameras/{name}/overlay", CONTROL, picture::set_overlay),
+    row(Method::DELETE, "/api/cameras/{name}/overlay", CONTROL, picture::reset_overlay),
     row(Method::GET, "/snapshot.jpg", VIEW, mjpeg::snapshot),
     row(Method::GET, "/stream.mjpg", VIEW, mjpeg::stream),
 ];
@@ -107,7 +113,7 @@ impl Routes {
     fn lead(&self, mut request: Request) -> Response {
         if request.method == Method::OPTIONS && request.path == "*" {
             return Response::empty(StatusCode::NO_CONTENT)
-                .with(header::ALLOW, "GET, HEAD, POST, DELETE, PATCH, OPTIONS");
+                .with(header::ALLOW, "GET, HEAD, POST, PUT, DELETE, PATCH, OPTIONS");
         }
         let wanted = if request.method == Method::HEAD { Method::GET } else { request.method.clone() };
         let mut allowed: Vec<Method> = Vec::new();

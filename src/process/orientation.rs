@@ -45,6 +45,21 @@ impl Orientation {
         if self.transpose { (height, width) } else { (width, height) }
     }
 
+    /// Where the picture as it was taken has what is shown at a point; both in shares of the picture.
+    #[must_use]
+    pub const fn source_of(self, [x, y]: [f64; 2]) -> [f64; 2] {
+        let [x, y] = if self.transpose { [y, x] } else { [x, y] };
+        [if self.from_right { 1.0 - x } else { x }, if self.from_bottom { 1.0 - y } else { y }]
+    }
+
+    /// Where a point of the picture as it was taken is shown; both in shares of the picture.
+    #[must_use]
+    pub const fn shown_at(self, [x, y]: [f64; 2]) -> [f64; 2] {
+        let x = if self.from_right { 1.0 - x } else { x };
+        let y = if self.from_bottom { 1.0 - y } else { y };
+        if self.transpose { [y, x] } else { [x, y] }
+    }
+
     /// The I420 picture `frame`, mirrored and turned, in memory from `pool`.
     ///
     /// # Errors

@@ -7,7 +7,10 @@
 use serde::{Deserialize, Serialize};
 
 use super::canvas::{Canvas, Rect};
+use super::orientation::Orientation;
 
+/// Most masks of a camera.
+const MOST_MASKS: usize = 32;
 /// Corners of a mask at most.
 const MOST_POINTS: usize = 64;
 /// Rows of pixels are looked at in so many lines: what lies between two of them and on none is thinner than a pixel.
@@ -37,6 +40,35 @@ pub struct PrivacyMask {
 }
 
 impl PrivacyMask {
+    /// One that hides everything.
+    #[must_use]
+    pub fn whole() -> Self {
+        Self { points: vec![[0.0, 0.0], [1.0, 0.0], [1.0, 1.0], [0.0, 1.0]], cover: Cover::Black }
+    }
+
+    /// The same part of a picture that is turned otherwise: it was drawn on one shown as `from`, and lies on one shown
+    /// as `to`.
+    #[must_use]
+    pub fn turned(&self, from: Orientation, to: Orientation) -> Self {
+        if from == to {
+            return self.clone();
+        }
+        let points = self.points.iter().map(|point| to.shown_at(from.source_of(*point))).collect();
+        Self { points, cover: self.cover }
+    }
+
+    /// Checks all masks of a camera.
+    ///
+    /// # Errors
+    /// When there are too many, or one of them cannot be.
+    pub fn validate_all(masks: &[Self]) -> Result<(), String> {
+        if masks.len() > MOST_MASKS {
+            return Err(format!("there are {} masks: {MOST_MASKS} is the most", masks.len()));
+        }
+        let mut numbered = masks.iter().enumerate();
+        numbered.try_for_each(|(index, mask)| mask.validate().map_err(|reason| format!("mask {}: {reason}", index + 1)))
+    }
+
     /// Checks what types cannot.
     ///
     /// # Errors
@@ -299,6 +331,21 @@ mod tests {
                 for (plane, expected) in planes.iter().zip(expected) {
                     assert!(plane.iter().all(|value| *value == expected), "{size:?} {cover:?}");
                 }
+            }
+        }
+    }
+
+    #[test]
+    fn a_mask_turns_with_the_picture() {
+        let mask = mask(Cover::Black, &[[0.0, 0.0], [0.5, 0.0], [0.5, 0.25]]);
+        let upright = Orientation::default();
+        // The upper left corner is the upper right one after a quarter turn clockwise.
+        let quarter = mask.turned(upright, Orientation::new(false, false, 90));
+        assert_eq!(quarter.points, [[1.0, 0.0], [1.0, 0.5], [0.75, 0.5]]);
+        for (hflip, vflip) in [(false, false), (true, false), (false, true), (true, true)] {
+            for degrees in [0, 90, 180, 270] {
+                let other = Orientation::new(hflip, vflip, degrees);
+                assert_eq!(mask.turned(upright, other).turned(other, upright), mask, "{other:?}");
             }
         }
     }

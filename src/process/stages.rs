@@ -68,6 +68,11 @@ impl Settings {
             && self.overlay.text.is_empty()
     }
 
+    /// The same without masks and words.
+    fn below_what_lies_on_it(&self) -> Self {
+        Self { privacy_masks: Vec::new(), overlay: overlay::Settings::default(), ..self.clone() }
+    }
+
     /// The size in which a picture of `size` comes out; `is_oriented` if the camera has turned it already.
     #[must_use]
     pub fn output_size(&self, size: (usize, usize), is_oriented: bool) -> (usize, usize) {
@@ -152,6 +157,19 @@ impl Stages {
             trial: Default::default(),
             pictures: 0,
         })
+    }
+
+    /// What `stages` become when `settings` are asked for. Where only what lies on the picture is another, what moves it
+    /// goes on: a stabiliser keeps what it has seen.
+    #[must_use]
+    pub fn renewed(stages: Option<Self>, settings: Settings, times: Arc<StageTimes>) -> Option<Self> {
+        let mut new = Self::new(settings, times)?;
+        if let Some(old) = stages
+            && new.settings.below_what_lies_on_it() == old.settings.below_what_lies_on_it()
+        {
+            (new.stabilizer, new.recolour, new.scaler, new.pool) = (old.stabilizer, old.recolour, old.scaler, old.pool);
+        }
+        Some(new)
     }
 
     /// Whether pictures must not be left out between two that are shown.
@@ -357,6 +375,22 @@ mod tests {
         assert_eq!(waits(&mut stages), 0);
         stages.rest();
         assert_eq!(waits(&mut stages), delay);
+    }
+
+    #[test]
+    fn another_mask_makes_nobody_wait_for_the_stabiliser() {
+        let settings = Settings { stabilize: true, ..Settings::default() };
+        let mut calm = stages(settings.clone());
+        let pool = FramePool::new(3);
+        while calm.apply(picture(&pool), false).unwrap().is_none() {}
+        let masked = Settings { privacy_masks: vec![upper_left()], ..settings.clone() };
+        let mut calm = Stages::renewed(Some(calm), masked.clone(), Arc::default()).unwrap();
+        let frame = calm.apply(picture(&pool), false).unwrap().expect("a picture at once");
+        assert_eq!((frame.plane(0)[0], frame.plane(0)[63]), (16, 100));
+        let turned = Settings { rotation: 180, ..masked };
+        let mut calm = Stages::renewed(Some(calm), turned, Arc::default()).unwrap();
+        assert!(calm.apply(picture(&pool), false).unwrap().is_none(), "others have to be waited for");
+        assert!(Stages::renewed(Some(calm), Settings::default(), Arc::default()).is_none());
     }
 
     #[test]

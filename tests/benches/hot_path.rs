@@ -12,7 +12,7 @@ use bytes::Bytes;
 use divan::Bencher;
 use perch::base::clock::Timestamp;
 use perch::base::shutdown::Shutdown;
-use perch::camera::{Camera, KeptControls, Received, Subscription};
+use perch::camera::{Camera, Kept, Received, Subscription};
 use perch::capture::test_pattern::TestPattern;
 use perch::capture::{CameraSource, CaptureError, Config, Opened, Resolution};
 use perch::encode::{self, Encoder as _, OpenH264Encoder};
@@ -142,7 +142,7 @@ mod fan_out {
             Config::default(),
             encode::Config::default(),
             Arc::default(),
-            KeptControls::default(),
+            Kept::default(),
             shutdown.clone(),
         )
         .unwrap();

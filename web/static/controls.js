@@ -1,11 +1,14 @@
 // The camera's controls: a panel made of what the camera says can be set, live while a slider is dragged.
 
+import { PictureSettings } from './picture.js';
+
 // A camera that is still being opened cannot be asked yet; one that warms up takes up to a minute.
 const ASK_AGAIN_MS = 5000;
 const MOST_QUESTIONS = 12;
 
 export class CameraControls {
   #parts;
+  #picture;
   #controls = [];
   #rows = new Map();
   #camera;
@@ -16,9 +19,13 @@ export class CameraControls {
   // Counts requests, so that an answer that was overtaken by a newer one is not shown.
   #latest = 0;
 
-  /** `parts`: the elements `panel`, `button`, `rows`, `problem` and `resetAll`. */
+  /**
+   * `parts`: the elements `panel`, `button`, `rows`, `problem` and `resetAll`, the `stage` that everything lies on, and
+   * `picture`, which gives the element that shows the camera.
+   */
   constructor(parts) {
     this.#parts = parts;
+    this.#picture = new PictureSettings(parts.stage, parts.picture, (problem) => this.#say(problem));
     parts.resetAll.addEventListener('click', () => this.#resetAll());
     parts.panel.addEventListener('keydown', (event) => {
       if (event.key !== 'Escape') return;
@@ -32,9 +39,9 @@ export class CameraControls {
     clearTimeout(this.#timer);
     if (camera !== this.#camera) this.#turnTo(camera);
     try {
-      this.#address ??= await addressOfControls(camera);
+      this.#address ??= await addressOf(camera);
       const number = ++this.#latest;
-      const response = await fetch(this.#address);
+      const [response] = await Promise.all([fetch(`${this.#address}/controls`), this.#picture.ask(this.#address)]);
       if (response.ok) this.#show((await response.json()).controls, number);
       else if (response.status === 503 && questions > 1) this.#timer = setTimeout(() => this.ask(camera, questions - 1), ASK_AGAIN_MS);
     } catch {
@@ -85,7 +92,7 @@ export class CameraControls {
     for (const control of controls) {
       this.#rows.set(control.key, new Row(control, (value) => this.#want({ [control.key]: value })));
     }
-    this.#parts.rows.replaceChildren(...[...this.#rows.values()].map((row) => row.element));
+    this.#parts.rows.replaceChildren(...[...this.#rows.values()].map((row) => row.element), this.#picture.element);
   }
 
   #resetAll() {
@@ -108,7 +115,7 @@ export class CameraControls {
   async #send(body) {
     const number = ++this.#latest;
     try {
-      const response = await fetch(this.#address, { method: 'PATCH', headers: { 'Content-Type': 'application/json' }, body });
+      const response = await fetch(`${this.#address}/controls`, { method: 'PATCH', headers: { 'Content-Type': 'application/json' }, body });
       const answer = await response.json();
       if (response.ok) {
         this.#say('');
@@ -129,9 +136,9 @@ export class CameraControls {
 }
 
 /** A page of the owner's own may not know what its camera is called. */
-async function addressOfControls(camera) {
+async function addressOf(camera) {
   const name = camera ?? (await (await fetch('api/status')).json()).name;
-  return `api/cameras/${encodeURIComponent(name)}/controls`;
+  return `api/cameras/${encodeURIComponent(name)}`;
 }
 
 /** Everything about controls that does not change by setting them. */

@@ -194,7 +194,7 @@ function bindKeys() {
     const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
     if (find('help').open && key !== '?') return;
     // Letters are for whoever types them.
-    if (event.target.matches?.('select, input[type="text"]')) return;
+    if (event.target.matches?.('select, textarea, input[type="text"]')) return;
     deeds[key]?.();
     wakeBar();
   });
@@ -297,6 +297,8 @@ function loadControls() {
     rows: find('control-rows'),
     problem: find('controls-problem'),
     resetAll: find('reset-controls'),
+    stage: find('stage'),
+    picture: () => find(document.body.dataset.picture === 'stills' ? 'stills' : 'video'),
   };
   cameraControls ??= import('./controls.js').then(
     ({ CameraControls }) => new CameraControls(parts),

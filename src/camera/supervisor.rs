@@ -32,6 +32,8 @@ pub(super) struct Supervisor<'a> {
     arrivals: Arrivals,
     /// Size of the last pictures, which the slate keeps so that the encoder need not start anew.
     size: (usize, usize),
+    /// Whether the source that is open, or was last, has given a picture.
+    has_shown: bool,
 }
 
 impl<'a> Supervisor<'a> {
@@ -44,6 +46,7 @@ impl<'a> Supervisor<'a> {
             backoff: Backoff::new(Duration::from_millis(250), LONGEST_DELAY),
             arrivals: Arrivals::new(),
             size,
+            has_shown: false,
         }
     }
 
@@ -62,6 +65,11 @@ impl<'a> Supervisor<'a> {
                 Ok(()) | Err(CaptureError::Superseded) => {}
                 // A file that loops does not end; a pipe does, and its next writer is waited for.
                 Err(CaptureError::Ended) if !self.camera.capture_config.repeat => self.show_the_end(),
+                Err(error) if self.has_shown && !self.camera.capture_config.enable_infinite_frames => {
+                    self.camera.metrics.source_failures.increment();
+                    warn!("camera {}: the source is lost: {error}", self.camera.name());
+                    self.show_the_end();
+                }
                 Err(error) => self.show_no_input(&error),
             }
         }
@@ -74,6 +82,7 @@ impl<'a> Supervisor<'a> {
     /// Opens the source and runs it. `Ok` means shutdown, or that the owner switched the camera off.
     fn run_once(&mut self) -> Result<(), CaptureError> {
         self.camera.metrics.source_opens.increment();
+        self.has_shown = false;
         // What changes from here on may be why it will work the next time.
         self.arrivals.changed();
         let mut opened = (self.factory)()?;
@@ -117,7 +126,7 @@ impl<'a> Supervisor<'a> {
                         continue;
                     }
                     last_picture = Instant::now();
-                    let frame = frame.oriented(is_oriented);
+                    let frame = frame.oriented(is_oriented).even();
                     self.picture_came(&frame);
                     self.camera.offer(frame);
                 }
@@ -138,6 +147,7 @@ impl<'a> Supervisor<'a> {
     }
 
     fn picture_came(&mut self, frame: &Frame) {
+        self.has_shown = true;
         let size = self.camera.picture.output_size((frame.width(), frame.height()), frame.is_oriented());
         let mut status = self.camera.status();
         if status.state != State::Live {

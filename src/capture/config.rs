@@ -8,14 +8,14 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::controls::{Controls, SensorMode};
-use super::network::{NetworkUrl, NetworkUrlError, RtspTransport};
+use super::network::{NetworkUrl, NetworkUrlError, RtspTransport, StreamResolution};
 use crate::media::frame::PixelFormat;
 use crate::process::colorspace::Colorspace;
 use crate::process::privacy_mask::PrivacyMask;
 use crate::process::{overlay, stabilizer, stages};
 
-/// Most privacy masks of a camera.
-const MOST_MASKS: usize = 32;
+/// Most arguments for `yt-dlp`.
+const MOST_PARAMS: usize = 64;
 
 /// A size in pixels, written `1280x720`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -93,6 +93,13 @@ impl FromStr for SourceSpec {
             "" => return Err(SourceSpecError(format!("the source is empty: use one of {forms}"))),
             _ => {}
         }
+        if text.contains(" ! ") {
+            return Err(SourceSpecError(
+                "GStreamer's pipelines are not run: pipe it in with `gst-launch-1.0 -q … ! videoconvert ! \
+                 video/x-raw,format=I420 ! y4menc ! fdsink | perch --source file:-`"
+                    .into(),
+            ));
+        }
         if text.bytes().all(|byte| byte.is_ascii_digit()) {
             return Ok(Self::V4l2(format!("/dev/video{text}").into()));
         }
@@ -165,6 +172,15 @@ pub struct Config {
     pub framerate: u32,
     /// How an RTSP server sends its packets.
     pub rtsp_transport: RtspTransport,
+    /// Whether the address is that of a page with a video, where `yt-dlp` finds it.
+    pub stream_mode: bool,
+    /// How large that video is to be.
+    pub stream_resolution: StreamResolution,
+    /// Arguments for `yt-dlp`.
+    pub stream_params: Vec<String>,
+    /// Whether a source that is lost is opened again and again, with a card meanwhile. Else its end is shown, and it is
+    /// opened for the next viewer.
+    pub enable_infinite_frames: bool,
     /// Whether a file begins again at its end.
     #[serde(rename = "loop")]
     pub repeat: bool,
@@ -211,6 +227,10 @@ impl Default for Config {
             resolution: Resolution { width: 1280, height: 720 },
             framerate: 30,
             rtsp_transport: RtspTransport::default(),
+            stream_mode: false,
+            stream_resolution: StreamResolution::default(),
+            stream_params: Vec::new(),
+            enable_infinite_frames: true,
             repeat: true,
             time_delay_s: 0,
             stall_timeout_ms: 2000,
@@ -273,6 +293,9 @@ impl Config {
         if !(1..=120).contains(&self.framerate) {
             return Err(("framerate", format!("{} is out of range: 1 to 120 frames per second", self.framerate)));
         }
+        if self.stream_params.len() > MOST_PARAMS || self.stream_params.iter().any(|param| param.contains('\0')) {
+            return Err(("stream_params", format!("up to {MOST_PARAMS} arguments are possible, without zero bytes")));
+        }
         if self.time_delay_s > 60 {
             return Err(("time_delay_s", format!("{} is out of range: 0 to 60 s", self.time_delay_s)));
         }
@@ -286,14 +309,7 @@ impl Config {
             let reason = format!("{} is out of range: 0 to 90 percent", self.frame_size_reduction);
             return Err(("frame_size_reduction", reason));
         }
-        if self.privacy_mask.len() > MOST_MASKS {
-            let reason = format!("there are {} masks: {MOST_MASKS} is the most", self.privacy_mask.len());
-            return Err(("privacy_mask", reason));
-        }
-        for (index, mask) in self.privacy_mask.iter().enumerate() {
-            mask.validate().map_err(|reason| ("privacy_mask", format!("mask {}: {reason}", index + 1)))?;
-        }
-        Ok(())
+        PrivacyMask::validate_all(&self.privacy_mask).map_err(|reason| ("privacy_mask", reason))
     }
 }
 
@@ -318,6 +334,8 @@ mod tests {
     fn what_is_not_supported_names_the_way_round() {
         let error = "rtmp://cam/1".parse::<SourceSpec>().unwrap_err().to_string();
         assert!(error.contains("ffmpeg -i rtmp://"), "{error}");
+        let error = "v4l2src ! videoconvert ! appsink".parse::<SourceSpec>().unwrap_err().to_string();
+        assert!(error.contains("gst-launch-1.0 -q … ! videoconvert"), "{error}");
         assert!("webcam".parse::<SourceSpec>().unwrap_err().to_string().contains("file:PATH"));
     }
 

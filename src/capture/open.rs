@@ -7,6 +7,7 @@ use log::{info, warn};
 
 use super::arrivals::Arrivals;
 use super::controls::Controls;
+use super::network::YtDlp;
 use super::test_pattern::TestPattern;
 use super::v4l2::V4l2Source;
 use super::worker::{Backend, WorkerCommand, WorkerSource};
@@ -37,6 +38,7 @@ pub struct Opener {
     /// Whether `auto` has found a camera of libcamera: then that is the one, also when it is lost.
     is_libcamera: bool,
     skipped: Vec<String>,
+    yt_dlp: YtDlp,
 }
 
 /// A camera that was opened.
@@ -53,7 +55,7 @@ impl Opener {
         if !matches!(config.source, SourceSpec::Auto | SourceSpec::Libcamera(_)) {
             say_what_is_ignored(&config);
         }
-        Self { config, camera: None, is_libcamera: false, skipped: Vec::new() }
+        Self { config, camera: None, is_libcamera: false, skipped: Vec::new(), yt_dlp: YtDlp::default() }
     }
 
     /// Opens what the settings name. `auto` is the first camera; the test picture until there has been one.
@@ -70,7 +72,20 @@ impl Opener {
                 let path = self.moved(&path).unwrap_or(path);
                 self.open_camera(&path).map(Opened::live)
             }
-            SourceSpec::Network(url) => Ok(Opened { source: network::open(url, &self.config)?, is_live: true }),
+            SourceSpec::Network(url) => {
+                let Config { stream_mode, stream_resolution, stream_params, .. } = &self.config;
+                let found = match stream_mode {
+                    true if !url.is_http() => {
+                        let words =
+                            format!("{url}: `stream_mode` is for pages with a video, at `http://…` or `https://…`");
+                        return Err(CaptureError::Unusable(words));
+                    }
+                    true => Some(self.yt_dlp.find(url, *stream_resolution, stream_params)?),
+                    false => None,
+                };
+                let source = network::open(found.as_ref().unwrap_or(url), &self.config)?;
+                Ok(Opened { source, is_live: true })
+            }
             SourceSpec::File(path) => Ok(Opened { source: file::open(path, &self.config)?, is_live: false }),
         }
     }
@@ -173,5 +188,8 @@ fn say_what_is_ignored(config: &Config) {
     let is_set = sensor_mode.is_some() || *controls != Controls::default();
     if is_set && !matches!(source, SourceSpec::Libcamera(_)) {
         warn!("sensor_mode and controls have no effect: this is no camera of libcamera");
+    }
+    if config.stream_mode && !matches!(source, SourceSpec::Network(_)) {
+        warn!("stream_mode has no effect: this is no page with a video");
     }
 }

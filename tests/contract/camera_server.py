@@ -5,12 +5,15 @@ from __future__ import annotations
 import base64
 import contextlib
 import io
+import ssl
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+from perch_process import ROOT
 from PIL import Image
 
+DATA = ROOT / "tests" / "data"
 
 def jpeg(grey: int, size: tuple[int, int] = (320, 240)) -> bytes:
     out = io.BytesIO()
@@ -27,7 +30,8 @@ class CameraServer(ThreadingHTTPServer):
     daemon_threads = True
     allow_reuse_address = True
 
-    def __init__(self, port: int = 0):
+    def __init__(self, port: int = 0, certificate: str = ""):
+        """Over TLS where a file with a certificate and its key is named."""
         self.grey = 200
         self.is_mortal = True
         self.asked: dict[str, int] = {}
@@ -35,7 +39,11 @@ class CameraServer(ThreadingHTTPServer):
         self.open = True
         super().__init__(("127.0.0.1", port), Handler)
         self.port = self.server_address[1]
-        self.url = f"http://127.0.0.1:{self.port}"
+        self.url = f"http{'s' if certificate else ''}://127.0.0.1:{self.port}"
+        if certificate:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(certificate)
+            self.socket = context.wrap_socket(self.socket, server_side=True, do_handshake_on_connect=False)
         threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
 
     def close(self):
@@ -118,6 +126,31 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(b"--frame\r\n\r\n" + jpeg(200) + b"\r\n")
         while self.server.open:
             time.sleep(0.05)
+
+    # ---- videos
+
+    def video(self, name: str):
+        data = (DATA / name).read_bytes()
+        self.head(Content_Type="video/mp4", Content_Length=str(len(data)))
+        self.wfile.write(data)
+
+    def get_main_mp4(self):
+        self.video("main.mp4")
+
+    def get_fragmented_mp4(self):
+        self.video("fragmented.mp4")
+
+    def get_bframes_mp4(self):
+        """Its index comes last."""
+        self.video("bframes.mp4")
+
+    def get_live_m3u8(self):
+        self.head(Content_Type="application/vnd.apple.mpegurl", Content_Length="7")
+        self.wfile.write(b"#EXTM3U")
+
+    def get_live_ts(self):
+        self.head(Content_Type="video/mp2t", Content_Length="1")
+        self.wfile.write(b"G")
 
     # ---- faults
 

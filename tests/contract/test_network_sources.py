@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import io
+import os
 import subprocess
 import sys
 import threading
@@ -178,7 +179,7 @@ def test_nobody_watches_and_a_camera_of_single_pictures_is_left_alone(launch, ca
 @pytest.mark.parametrize(
     "path, words",
     [
-        ("page", "it sends text/html, and perch reads JPEG: pipe it in with `ffmpeg -i http://127.0.0.1"),
+        ("page", "it sends text/html, and perch reads JPEG and MP4: pipe it in with `ffmpeg -i http://127.0.0.1"),
         ("round", "it redirects more than 5 times"),
         ("elsewhere", "it redirects from http to file, which is not followed"),
         ("nothing", "it answers 404"),
@@ -255,3 +256,145 @@ def test_a_source_of_a_kind_that_is_not_read_is_refused_at_once(launch):
     perch = launch(source="rtmp://me:s3cret@cam.example/live", ready=False)
     assert perch.process.wait(10) == 2
     assert "ffmpeg -i rtmp://" in perch.log() and "s3cret" not in perch.log().split("'rtmp://")[0]
+
+
+@pytest.mark.parametrize("scheme", ["rtmp", "rtp", "srt"])
+def test_other_protocols_are_refused_with_the_pipe_to_use(launch, scheme):
+    perch = launch(source=f"{scheme}://cam.example/live", ready=False)
+    assert perch.process.wait(10) == 2
+    assert f"ffmpeg -i {scheme}://… -f yuv4mpegpipe -pix_fmt yuv420p - | perch --source file:-" in perch.log()
+
+
+# ---- videos by HTTP
+
+
+@pytest.mark.parametrize("path", ["main.mp4", "fragmented.mp4"])
+def test_a_video_plays_at_its_own_speed_while_it_arrives_and_begins_again(launch, camera, path):
+    perch = launch(source=f"{camera.url}/{path}")
+
+    async def run():
+        async with watching(perch.url) as viewer:
+            times = [(await viewer.frame(20)).time for _ in range(25)]
+            # Two seconds of ten pictures each, and then again.
+            assert abs(np.median(np.diff(times)) - 0.1) < 0.02, times
+
+    asyncio.run(run())
+    assert "passed through" in perch.status()["camera"]["encoder"]
+    assert camera.asked["/" + path] >= 2 and "no input" not in perch.log()
+
+
+@pytest.mark.parametrize(
+    "path, words",
+    [
+        ("bframes.mp4", "its index (`moov`) comes behind its pictures: pipe it in with `ffmpeg -i http://127.0.0.1"),
+        ("live.m3u8", "it sends application/vnd.apple.mpegurl, and perch reads JPEG and MP4: pipe it in with `ffmpeg -i "),
+        ("live.ts", "it sends video/mp2t, and perch reads JPEG and MP4: pipe it in with `ffmpeg -i "),
+    ],
+)
+def test_what_cannot_be_played_as_it_arrives_is_refused_with_the_pipe_to_use(launch, camera, path, words):
+    perch = launch(source=f"{camera.url}/{path}")
+    wait_until(lambda: words in reason(perch), 15, words)
+
+
+# ---- over TLS
+
+
+@pytest.fixture
+def secure_camera(tmp_path):
+    """A server over TLS, and the file with the certificate that it shows."""
+
+    def openssl(*args: str):
+        subprocess.run(["openssl", *args], check=True, capture_output=True, cwd=tmp_path, timeout=60)
+
+    key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+    (tmp_path / "names").write_text("subjectAltName=IP:127.0.0.1\nbasicConstraints=CA:FALSE\n")
+    openssl("req", "-x509", *key, "-days", "2", "-subj", "/CN=root", "-keyout", "root.key", "-out", "root.pem")
+    openssl("req", "-new", *key, "-subj", "/CN=camera", "-keyout", "server.key", "-out", "request")
+    openssl("x509", "-req", "-in", "request", "-CA", "root.pem", "-CAkey", "root.key", "-CAcreateserial", "-days", "2", "-extfile", "names", "-out", "leaf.pem")
+    made = tmp_path / "server.pem"
+    made.write_text((tmp_path / "server.key").read_text() + (tmp_path / "leaf.pem").read_text())
+    server = CameraServer(certificate=str(made))
+    yield server, str(tmp_path / "root.pem")
+    server.close()
+
+
+@pytest.mark.parametrize("path", ["stream", "one.jpg"])
+def test_a_camera_over_tls_is_watched_if_its_certificate_is_trusted(launch, secure_camera, monkeypatch, path):
+    camera, root = secure_camera
+    monkeypatch.setenv("SSL_CERT_FILE", root)
+    perch = launch(source=f"{camera.url}/{path}")
+    wait_until(lambda: picture(perch).mean() > 180, 20, "the picture is there")
+    monkeypatch.delenv("SSL_CERT_FILE")
+    stranger = launch(source=f"{camera.url}/{path}")
+    wait_until(lambda: "no TLS connection: invalid peer certificate: UnknownIssuer" in reason(stranger), 20, "it is not trusted")
+    assert picture(stranger).mean() < 60, "the slate is shown"
+
+
+# ---- pages with videos
+
+
+@pytest.fixture
+def yt_dlp(monkeypatch, tmp_path):
+    """Puts a stand-in for `yt-dlp` on the PATH, which notes its arguments and does what it is told; gives those."""
+    folder, noted = tmp_path / "bin", tmp_path / "arguments"
+    folder.mkdir()
+
+    def install(does: str):
+        program = folder / "yt-dlp"
+        program.write_text(f'#!/bin/sh\nprintf "%s\\n" "$@" >"{noted}"\n{does}\n')
+        program.chmod(0o755)
+        monkeypatch.setenv("PATH", str(folder), prepend=os.pathsep)
+        return lambda: noted.read_text().splitlines()
+
+    return install
+
+
+PAGE = "https://video.example/watch?v=1&list=2;$(touch%20x)"
+
+
+def test_a_page_s_video_is_found_by_yt_dlp_which_no_shell_starts(launch, camera, yt_dlp):
+    arguments = yt_dlp(f"echo {camera.url}/main.mp4")
+    config = "[camera]\nstream_mode = true\nstream_resolution = '480p'\nstream_params = ['--cookies', 'my file; $(id)']"
+    perch = launch(source=PAGE, config=config)
+
+    async def run():
+        async with watching(perch.url) as viewer:
+            async with asyncio.timeout(20):
+                while (await viewer.frame()).to_ndarray(format="gray").shape != (120, 160):
+                    pass
+
+    asyncio.run(run())
+    told = arguments()
+    assert told[-4:] == ["--cookies", "my file; $(id)", "--", PAGE]
+    assert "bv*[height<=480][ext=mp4][vcodec^=avc1][protocol~='^https?$']/b[height<=480]" in told
+
+
+@pytest.mark.parametrize(
+    "does, words",
+    [
+        ("echo 'ERROR: this video is private' >&2; exit 1", "yt-dlp finds no video: ERROR: this video is private"),
+        ("echo https://video.example/live.m3u8", "the video comes in pieces (HLS), which perch does not read itself: pipe it in with `yt-dlp -o - ADDRESS | ffmpeg -i -"),
+        ("echo file:///etc/passwd", "yt-dlp found what cannot be opened"),
+        ("exec sleep 60", "yt-dlp is still looking for the video"),
+    ],
+)
+def test_what_yt_dlp_does_not_find_is_told(launch, yt_dlp, does, words):
+    yt_dlp(does)
+    perch = launch(source=PAGE, config="[camera]\nstream_mode = true")
+    wait_until(lambda: words in reason(perch), 20, words)
+    assert requests.get(perch.url + "/healthz", timeout=5).status_code == 200
+
+
+def test_without_yt_dlp_the_way_to_get_it_is_told(launch, monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    perch = launch(source=PAGE, config="[camera]\nstream_mode = true")
+    wait_until(lambda: "need yt-dlp, which is not installed: https://" in reason(perch), 10, "it is told")
+
+
+def test_stream_mode_is_for_pages_alone(launch):
+    perch = launch(source="test", config="[camera]\nstream_mode = true")
+    assert "stream_mode has no effect: this is no page with a video" in perch.log()
+    perch = launch(source="rtsp://127.0.0.1:1/x", config="[camera]\nstream_mode = true")
+    wait_until(lambda: "`stream_mode` is for pages with a video" in reason(perch), 10, "it is told")
+    perch = launch(source=PAGE, config="[camera]\nstream_mode = true\nstream_resolution = '721p'", ready=False)
+    assert perch.process.wait(10) == 78 and "`721p` is no resolution of a stream: best, worst, 144p" in perch.log()

@@ -9,6 +9,7 @@ mod clip;
 mod h264;
 mod mjpeg;
 mod mp4;
+mod mp4_stream;
 mod pipe;
 mod playback;
 mod sniff;
@@ -27,6 +28,9 @@ use self::playback::Playback;
 use self::sniff::Kind;
 use super::{CameraSource, CaptureError, Config};
 
+pub(super) use self::clip::Picture;
+pub(super) use self::mp4_stream::Mp4Stream;
+pub(super) use self::playback::Pace;
 pub use y4m::{Y4mError, Y4mReader};
 
 /// Reads an MP4 file to its end, for a fuzz target; how many pictures there were. Not part of the interface.

@@ -17,6 +17,26 @@ const LATE: Duration = Duration::from_millis(250);
 const SHORTEST: Duration = Duration::from_millis(1);
 const LONGEST: Duration = Duration::from_secs(10);
 
+/// When pictures are due that have no time of their own, only a duration.
+#[derive(Default)]
+pub struct Pace(Option<Timestamp>);
+
+impl Pace {
+    /// Waits until the next picture is due, but not longer than `timeout`: then there is none.
+    pub fn wait(&self, timeout: Duration) -> Option<Timestamp> {
+        let now = Timestamp::now();
+        let due = self.0.filter(|due| now <= due.plus(LATE)).unwrap_or(now);
+        let wait = due.saturating_since(now);
+        thread::sleep(wait.min(timeout));
+        (wait <= timeout).then_some(due)
+    }
+
+    /// A picture that was due then is shown for so long.
+    pub fn shown(&mut self, due: Timestamp, shown_for: Duration) {
+        self.0 = Some(due.plus(shown_for.clamp(SHORTEST, LONGEST)));
+    }
+}
+
 /// Opens the clip at its beginning.
 pub type Reopen = Box<dyn Fn() -> Result<Box<dyn Clip>, CaptureError>>;
 
@@ -29,13 +49,13 @@ pub struct Playback {
     /// Whether this round has given a picture: an empty clip must not repeat forever.
     has_pictures: bool,
     ready: Option<Picture>,
-    due: Option<Timestamp>,
+    pace: Pace,
 }
 
 impl Playback {
     pub fn open(name: String, repeat: bool, reopen: Reopen) -> Result<Self, CaptureError> {
         let clip = reopen()?;
-        let mut playback = Self { name, reopen, clip, repeat, has_pictures: false, ready: None, due: None };
+        let mut playback = Self { name, reopen, clip, repeat, has_pictures: false, ready: None, pace: Pace::default() };
         // A file without a picture is found out now, with words, and not by a viewer.
         match playback.load() {
             Ok(picture) => playback.ready = Some(picture),
@@ -69,19 +89,11 @@ impl CameraSource for Playback {
             Some(picture) => picture,
             None => self.load()?,
         };
-        let now = Timestamp::now();
-        let due = match self.due {
-            Some(due) if now <= due.plus(LATE) => due,
-            _ => now,
-        };
-        let wait = due.saturating_since(now);
-        if wait > timeout {
+        let Some(due) = self.pace.wait(timeout) else {
             self.ready = Some(picture);
-            thread::sleep(timeout);
             return Ok(None);
-        }
-        thread::sleep(wait);
-        self.due = Some(due.plus(picture.shown_for.clamp(SHORTEST, LONGEST)));
+        };
+        self.pace.shown(due, picture.shown_for);
         picture.into_frame(due).map(Some)
     }
 

@@ -85,7 +85,7 @@ impl Client {
         let mut request = Request::get(path)
             .header(header::HOST, authority)
             .header(header::USER_AGENT, concat!("perch/", env!("CARGO_PKG_VERSION")))
-            .header(header::ACCEPT, "multipart/x-mixed-replace, image/jpeg");
+            .header(header::ACCEPT, "multipart/x-mixed-replace, image/jpeg, video/mp4");
         if self.may_tell_password(url)
             && let (Some((username, password)), Some(challenge)) = (&self.credentials, &mut self.challenge)
         {
@@ -109,6 +109,12 @@ impl Client {
         self.connection = Some((url.origin(), sender));
         Ok(response)
     }
+}
+
+/// What the server calls what it sends, in small letters.
+pub(super) fn content_type(response: &Response<Incoming>) -> String {
+    let value = response.headers().get(header::CONTENT_TYPE);
+    value.and_then(|value| value.to_str().ok()).unwrap_or_default().trim().to_ascii_lowercase()
 }
 
 /// Where a redirect leads.

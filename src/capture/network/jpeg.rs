@@ -7,15 +7,13 @@ use bytes::Bytes;
 use http_body_util::{BodyExt as _, Limited};
 use hyper::Response;
 use hyper::body::Incoming;
-use hyper::header;
 use log::info;
 use tokio::runtime::Runtime;
 use tokio::sync::mpsc::{Receiver, channel};
 use tokio::time::{self, MissedTickBehavior};
 
+use super::IDLE;
 use super::http::Client;
-use super::url::NetworkUrl;
-use super::{IDLE, runtime, within_open_timeout};
 use crate::base::clock::Timestamp;
 use crate::capture::jpeg_cutter::{JpegCutter, LARGEST_PICTURE, size_of};
 use crate::capture::{CameraSource, CaptureError};
@@ -43,24 +41,30 @@ enum Pictures {
 }
 
 impl JpegSource {
-    pub(super) fn open(url: &NetworkUrl, framerate: u32) -> Result<Self, CaptureError> {
-        let name = url.to_string();
-        let runtime = runtime().map_err(|error| CaptureError::Unusable(format!("{name}: {error}")))?;
-        let mut client = Client::new(url);
-        let pictures = within_open_timeout(&runtime, url, async {
-            let response = client.get().await?;
-            let kind = content_type(&response);
-            if kind.starts_with("multipart/") {
-                return Ok(Pictures::Stream { body: response.into_body(), cutter: JpegCutter::default() });
-            }
-            if kind.starts_with("image/jpeg") || kind.starts_with("image/jpg") {
-                return Ok(Pictures::Single(ask_again_and_again(client, response, framerate)));
-            }
-            let kind = if kind.is_empty() { "something that it does not name".to_owned() } else { kind };
-            Err(format!("it sends {kind}, and perch reads JPEG: pipe it in with {}", url.as_pipe()))
-        })?;
+    /// Pictures in the answer that has begun to come.
+    pub(super) fn stream(runtime: Runtime, name: String, response: Response<Incoming>) -> Self {
+        let pictures = Pictures::Stream { body: response.into_body(), cutter: JpegCutter::default() };
+        Self::new(runtime, name, pictures)
+    }
+
+    /// One picture in this answer, and one in each that `client` will get.
+    pub(super) fn single(
+        runtime: Runtime,
+        name: String,
+        client: Client,
+        first: Response<Incoming>,
+        framerate: u32,
+    ) -> Self {
+        let pictures = {
+            let _within = runtime.enter();
+            Pictures::Single(ask_again_and_again(client, first, framerate))
+        };
+        Self::new(runtime, name, pictures)
+    }
+
+    fn new(runtime: Runtime, name: String, pictures: Pictures) -> Self {
         info!("{name}: {}", words(&pictures));
-        Ok(Self { runtime, name, pictures, asked_at: Instant::now(), last: Timestamp::default() })
+        Self { runtime, name, pictures, asked_at: Instant::now(), last: Timestamp::default() }
     }
 
     fn frame(&mut self, picture: Vec<u8>, size: (usize, usize)) -> Result<Frame, CaptureError> {
@@ -125,11 +129,6 @@ async fn next_picture(pictures: &mut Pictures) -> Result<(Vec<u8>, (usize, usize
             Ok((picture.into(), size))
         }
     }
-}
-
-fn content_type(response: &Response<Incoming>) -> String {
-    let value = response.headers().get(header::CONTENT_TYPE);
-    value.and_then(|value| value.to_str().ok()).unwrap_or_default().trim().to_ascii_lowercase()
 }
 
 /// Hands out the picture of `first`, and then one for each request: the next one is sent when the last answer was taken.

@@ -57,6 +57,20 @@ impl NetworkUrl {
         self.0.scheme() == "rtsp"
     }
 
+    /// The host alone.
+    pub(super) fn host(&self) -> &str {
+        self.0.host_str().unwrap_or_default()
+    }
+
+    pub(in crate::capture) fn is_http(&self) -> bool {
+        !self.is_rtsp()
+    }
+
+    /// Whether it names a list of pieces (HLS), by its ending.
+    pub(super) fn is_list(&self) -> bool {
+        self.0.path().ends_with(".m3u8")
+    }
+
     /// As it was written, with its password: for settings files only.
     #[must_use]
     pub fn with_secrets(&self) -> &str {

@@ -17,9 +17,12 @@ enum Scan {
     Broken,
 }
 
+/// Coded data whose end was not found yet: where they begin, and up to where they were searched.
+type Searched = (usize, usize);
+
 /// Walks the segments of a JPEG picture (ITU-T T.81, B.1.1) to its end. An end marker within a segment, as in an
-/// embedded thumbnail, is not taken for the picture's.
-fn scan(bytes: &[u8]) -> Scan {
+/// embedded thumbnail, is not taken for the picture's. What was `searched` before is not searched again.
+fn scan(bytes: &[u8], searched: &mut Searched) -> Scan {
     let mut size = None;
     let mut at = 2;
     loop {
@@ -48,11 +51,15 @@ fn scan(bytes: &[u8]) -> Scan {
                 at += 2 + length;
                 if kind == 0xda {
                     // Coded data: until a marker that is neither a stuffed zero nor a restart.
-                    let Some(coded) = bytes.get(at..) else { return Scan::Open };
+                    let from = if searched.0 == at { searched.1 } else { at };
+                    let Some(coded) = bytes.get(from..) else { return Scan::Open };
                     let end =
                         coded.windows(2).position(|pair| pair[0] == 0xff && !matches!(pair[1], 0 | 0xd0..=0xd7 | 0xff));
-                    let Some(end) = end else { return Scan::Open };
-                    at += end;
+                    let Some(end) = end else {
+                        *searched = (at, bytes.len().saturating_sub(1).max(at));
+                        return Scan::Open;
+                    };
+                    at = from + end;
                 }
             }
             _ => return Scan::Broken,
@@ -62,7 +69,7 @@ fn scan(bytes: &[u8]) -> Scan {
 
 /// Size in pixels of the whole JPEG picture that `file` is.
 pub fn size_of(file: &[u8]) -> Option<(usize, usize)> {
-    match scan(file) {
+    match scan(file, &mut Searched::default()) {
         Scan::Whole { size, .. } if file.starts_with(&[0xff, 0xd8]) => Some(size),
         _ => None,
     }
@@ -72,6 +79,7 @@ pub fn size_of(file: &[u8]) -> Option<(usize, usize)> {
 #[derive(Default)]
 pub struct JpegCutter {
     buffer: Vec<u8>,
+    searched: Searched,
 }
 
 impl JpegCutter {
@@ -85,14 +93,23 @@ impl JpegCutter {
         loop {
             let start = self.buffer.windows(3).position(|bytes| bytes == [0xff, 0xd8, 0xff]);
             self.buffer.drain(..start.unwrap_or(self.buffer.len().saturating_sub(2)));
+            if start != Some(0) {
+                self.searched = Searched::default();
+            }
             start?;
-            match scan(&self.buffer) {
+            let scanned = scan(&self.buffer, &mut self.searched);
+            if scanned == Scan::Open && self.buffer.len() <= LARGEST_PICTURE {
+                return None;
+            }
+            self.searched = Searched::default();
+            match scanned {
                 Scan::Whole { length, size } => {
                     let rest = self.buffer.split_off(length);
                     return Some((std::mem::replace(&mut self.buffer, rest), size));
                 }
-                Scan::Open if self.buffer.len() <= LARGEST_PICTURE => return None,
-                Scan::Open | Scan::Broken => drop(self.buffer.drain(..2)),
+                // No picture is that large. What is in it is not searched for others: that could take for ever.
+                Scan::Open => self.buffer.clear(),
+                Scan::Broken => drop(self.buffer.drain(..2)),
             }
         }
     }
@@ -127,6 +144,30 @@ pub mod tests {
         for step in [1, 5, stream.len()] {
             assert_eq!(pictures(&stream, step), [(jpeg(1), (64, 48)), (jpeg(2), (64, 48))], "{step}");
         }
+    }
+
+    #[test]
+    fn a_large_picture_in_small_pieces_is_searched_once() {
+        let mut file = jpeg(1);
+        let coded = vec![9; 4 << 20];
+        file.splice(file.len() - 2..file.len() - 2, coded);
+        let began = crate::base::clock::thread_cpu_time();
+        assert_eq!(pictures(&file, 512).len(), 1);
+        let spent = crate::base::clock::thread_cpu_time().saturating_sub(began);
+        // Searched again with each piece it would be 16 GB.
+        assert!(spent < std::time::Duration::from_secs(3), "{spent:?}");
+    }
+
+    #[test]
+    fn what_is_no_end_of_a_picture_is_dropped_at_once() {
+        let start = [0xff, 0xd8, 0xff, 0xda, 0, 2];
+        let mut stream = [&[0xff, 0xd8, 0xff, 0xfe, 0xff, 0xff][..], &start.repeat(10_000)].concat();
+        stream.resize(LARGEST_PICTURE + 100, 9);
+        stream.extend(jpeg(3).repeat(2));
+        let began = crate::base::clock::thread_cpu_time();
+        assert!(!pictures(&stream, 1 << 20).is_empty(), "those that follow are found");
+        let spent = crate::base::clock::thread_cpu_time().saturating_sub(began);
+        assert!(spent < std::time::Duration::from_secs(10), "{spent:?}");
     }
 
     #[test]

@@ -47,6 +47,22 @@ pub use arrivals::Arrivals;
 pub use config::{Config, Resolution, SourceSpec, SourceSpecError};
 pub use open::{Opened, Opener};
 
+/// Cuts a stream that arrives in pieces into JPEG pictures, for a fuzz target; how many there were, and their bytes. Not
+/// part of the interface.
+#[doc(hidden)]
+#[must_use]
+pub fn cut_jpeg_pictures<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> (usize, usize) {
+    let mut cutter = jpeg_cutter::JpegCutter::default();
+    let mut found = (0, 0);
+    for piece in pieces {
+        cutter.push(piece);
+        while let Some((picture, _)) = cutter.next_picture() {
+            found = (found.0 + 1, found.1 + picture.len());
+        }
+    }
+    found
+}
+
 /// Why no frame came.
 #[derive(Debug, thiserror::Error)]
 pub enum CaptureError {

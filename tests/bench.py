@@ -328,6 +328,29 @@ def idle(_, options):
     row("no viewer, 10 s", f"{never:.2%} of a core; after one has left {after:.2%}", "≤ 1 %", max(never, after) <= 0.01)
 
 
+def stages(_, options):
+    """Each stage beside OpenCV's for the same work on the same pictures, one thread each, in one run."""
+    from stages_opencv import costs, shaking, write_y4m  # only this section needs OpenCV
+
+    sizes = [(640, 480), (1280, 720), (1920, 1080)]
+    ours, theirs = [], []
+    with tempfile.TemporaryDirectory() as folder:
+        for width, height in sizes:
+            path, pictures = Path(folder) / f"{width}.y4m", shaking(width, height)
+            write_y4m(path, pictures, width, height)
+            done = subprocess.run([example("stage_costs"), str(path)], capture_output=True, text=True, timeout=300)
+            if done.returncode:
+                raise RuntimeError(f"stage_costs: {done.stderr}")
+            ours.append(json.loads(done.stdout)[str(path)])
+            theirs.append(costs(pictures, width, height))
+    for name in ours[0]:
+        has_other = name in theirs[0]
+        mine, other = [one[name] for one in ours], [one.get(name, float("nan")) for one in theirs]
+        words = [f"{a:.2f}" + (f" ({b:.2f})" if has_other else "") for a, b in zip(mine, other)]
+        ok = all(a <= b for a, b in zip(mine, other)) if has_other else None
+        row(f"stage {name}: ms at 480, 720, 1080 rows (OpenCV)", ", ".join(words), "no slower than OpenCV" if has_other else "–", ok)
+
+
 def size(_, options):
     with tempfile.TemporaryDirectory() as folder:
         stripped = Path(folder) / "perch"
@@ -347,6 +370,7 @@ SECTIONS = {
     "weak": weak,
     "idle": idle,
     "size": size,
+    "stages": stages,
 }
 
 

@@ -175,28 +175,3 @@ fn settings_hold_the_name() {
     assert_eq!(toml::to_string(&settings).unwrap(), "colorspace = \"hls_full\"\n");
     assert!(read("colorspace = 'sepia'").unwrap_err().contains("is no colorspace"));
 }
-
-/// `cargo test --release --lib process::colorspace::tests::cost -- --ignored --nocapture`
-#[test]
-#[ignore = "it measures, and says nothing about right and wrong"]
-fn cost() {
-    const ROUNDS: u32 = 30;
-    let size = (1280, 720);
-    for space in Colorspace::ALL {
-        let mut recolour = Recolour::new(space, FramePool::new(2));
-        let picture = |seed: usize| {
-            let mut memory = vec![0; packed_size(PixelFormat::I420, size)];
-            for (index, byte) in memory.iter_mut().enumerate() {
-                *byte = u8::try_from(40 + (index / 7 + index / 1280 * 3 + seed) % 160).unwrap();
-            }
-            Frame::packed(PixelFormat::I420, size, AT, Box::new(memory)).unwrap()
-        };
-        let frames: Vec<_> = (0..ROUNDS as usize).map(picture).collect();
-        let before = crate::base::clock::thread_cpu_time();
-        for frame in frames {
-            drop(recolour.apply(frame).unwrap());
-        }
-        let spent = crate::base::clock::thread_cpu_time().saturating_sub(before) / ROUNDS;
-        println!("{space}: {:.1} ms", spent.as_secs_f64() * 1000.0);
-    }
-}

@@ -294,32 +294,3 @@ fn settings_are_checked_in_words() {
         assert_eq!(settings.validate(), Err((key, words.into())), "{text}");
     }
 }
-
-/// `cargo test --release --lib process::stabilizer::tests::cost -- --ignored --nocapture`
-#[test]
-#[ignore = "it measures, and says nothing about right and wrong"]
-fn cost() {
-    let scene = scene();
-    let clip: Vec<_> = (0..40).map(|index| look(&scene, shake(index), index)).collect();
-    for size in [(640, 480), (1280, 720), (1920, 1080)] {
-        for settings in [Settings::default(), Settings { border_size: 20, crop_n_zoom: true, ..causal() }] {
-            let mut stabilizer = stabilizer(&settings);
-            let (mut spent, mut longest) = (std::time::Duration::ZERO, std::time::Duration::ZERO);
-            for (index, small) in clip.iter().enumerate() {
-                let pixel = |at: usize| small[at / size.0 * HEIGHT / size.1 * WIDTH + at % size.0 * WIDTH / size.0];
-                let given = frame(&(0..size.0 * size.1).map(pixel).collect::<Vec<_>>(), size, index);
-                let before = crate::base::clock::thread_cpu_time();
-                drop(stabilizer.push(given).unwrap());
-                let one = crate::base::clock::thread_cpu_time().saturating_sub(before);
-                if index >= 15 {
-                    spent += one;
-                    longest = longest.max(one);
-                }
-            }
-            let ms = |time: std::time::Duration| time.as_secs_f64() * 1000.0;
-            let corners = stabilizer.corners.len();
-            let [mean, longest] = [ms(spent) / 25.0, ms(longest)];
-            println!("{size:?} causal {}: {mean:.1} ms, at most {longest:.1}; {corners} corners", settings.causal);
-        }
-    }
-}

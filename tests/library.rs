@@ -170,7 +170,7 @@ impl CameraSource for OneColour {
 #[test]
 fn a_source_may_have_pixels_in_any_format_and_size() {
     // Orange: red 255, green 140, blue 0; and what it is in YUV.
-    let (rgb, [y, u, v]) = ([255, 140, 0], [149, 56, 194]);
+    let (rgb, [y, u, v]) = ([255, 140, 0], [152, 49, 189]);
     let size = (65, 49);
     let formats = [
         (PixelFormat::Gray8, vec![255], [235, 128, 128]),

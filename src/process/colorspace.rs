@@ -3,7 +3,7 @@
 //! That is what VidGear's `colorspace="COLOR_BGR2HSV"` does: it hands the result of OpenCV's `cvtColor` on as a picture.
 //! It is not a correction of colours: skin in HSV looks like neon. Grey is the one that people want.
 //!
-//! What a 1280×720 picture costs on one core of a 2 GHz Xeon, optimised without LTO (the test `cost` measures it), and OpenCV's way
+//! What a 1280×720 picture costs on one core of a 2 GHz Xeon, optimised without LTO (`scripts/bench stages` measures it again), and OpenCV's way
 //! there and back on one thread:
 //!
 //! | | gray | hsv | hls | lab | luv | ycrcb, yuv | xyz | rgb |

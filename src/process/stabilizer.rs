@@ -7,7 +7,7 @@
 //! Smoothing looks at pictures before and after: the picture is late by half of `smoothing_radius` (12 pictures, 0.4 s at
 //! 30 a second; VidGear's by 24). With `causal` it looks back only, is not late, and smooths less.
 //!
-//! What a picture costs on one core of a 2 GHz Xeon, optimised without LTO (the test `cost` measures it): 2.6 ms at 640×480, 4.3 ms
+//! What a picture costs on one core of a 2 GHz Xeon, optimised without LTO (`scripts/bench stages` measures it again): 2.6 ms at 640×480, 4.3 ms
 //! at 1280×720, 8.1 ms at 1920×1080; of the 33 ms there are at 30 a second. Larger pictures are compared at half or a
 //! quarter of their size.
 //!

@@ -46,23 +46,29 @@ fn stages() -> Result<Vec<(String, Settings)>, Box<dyn Error>> {
     Ok(all)
 }
 
-/// All pictures of a file, without padding.
-fn pictures(path: &str) -> Result<(Vec<Vec<u8>>, (usize, usize)), Box<dyn Error>> {
+/// Pictures without padding, and their size.
+struct Clip {
+    pictures: Vec<Vec<u8>>,
+    size: (usize, usize),
+}
+
+/// All pictures of a file.
+fn clip(path: &str) -> Result<Clip, Box<dyn Error>> {
     let mut reader = Y4mReader::new(BufReader::new(File::open(path)?))?;
     let size = reader.size();
     let mut pictures = Vec::new();
     while let Some(picture) = reader.read_frame()? {
         pictures.push(picture.to_vec());
     }
-    Ok((pictures, size))
+    Ok(Clip { pictures, size })
 }
 
-fn cost(settings: Settings, pictures: &[Vec<u8>], size: (usize, usize)) -> Result<f64, Box<dyn Error>> {
+fn cost(settings: Settings, Clip { pictures, size }: &Clip) -> Result<f64, Box<dyn Error>> {
     let mut stages = Stages::new(settings, Arc::default()).ok_or("nothing is asked for")?;
     let mut spent = Vec::new();
     for (index, picture) in pictures.iter().enumerate() {
         let at = Timestamp::now().plus(Duration::from_nanos(index as u64));
-        let frame = Frame::packed(PixelFormat::I420, size, at, Box::new(Own(picture.clone())))?;
+        let frame = Frame::packed(PixelFormat::I420, *size, at, Box::new(Own(picture.clone())))?;
         let before = thread_cpu_time();
         drop(stages.apply(frame, true)?);
         spent.push(thread_cpu_time().saturating_sub(before));
@@ -88,8 +94,8 @@ impl perch::media::frame::FrameMemory for Own {
 fn main() -> Result<(), Box<dyn Error>> {
     let mut all = BTreeMap::new();
     for path in std::env::args().skip(1) {
-        let (pictures, size) = pictures(&path)?;
-        let costs = stages()?.into_iter().map(|(name, settings)| Ok((name, cost(settings, &pictures, size)?)));
+        let clip = clip(&path)?;
+        let costs = stages()?.into_iter().map(|(name, settings)| Ok((name, cost(settings, &clip)?)));
         all.insert(path, costs.collect::<Result<BTreeMap<_, _>, Box<dyn Error>>>()?);
     }
     println!("{}", serde_json::to_string(&all)?);

@@ -20,7 +20,7 @@ OWNER, SECRET = "a heron at dusk", "correct horse battery"
 # What the emulator is aimed at on an idle machine with two cores: printed, not asserted.
 AIM_PAGE_S, AIM_MEMORY_MB = 30, 90
 # In the browser: an emulated processor encodes, and checks the password.
-SLOW = 120
+SLOW = 600
 
 
 def settings(hostname: str, udp_first: int, secret: str = SECRET) -> str:

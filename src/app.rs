@@ -5,6 +5,7 @@ pub mod notice;
 mod watchdog;
 
 use std::cell::RefCell;
+use std::fmt::Write as _;
 use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -26,10 +27,12 @@ use crate::camera::{self, Camera, Cameras, Kept, Privacy, SourceFactory, State};
 use crate::capture;
 use crate::config::Config;
 use crate::encode;
-use crate::http::{self, Router, Server, Tls};
+use crate::http::{self, Operations, Router, Server, Tls};
 use crate::platform::panel::{Situation, Wish};
 use crate::platform::systemd::Notifier;
+use crate::platform::wishes::Wishes;
 use crate::platform::{gpio, state_dir};
+use crate::support;
 use crate::webrtc::{self, BitrateRange, Sessions};
 
 pub use machine::fitted_to_machine;
@@ -60,6 +63,7 @@ pub struct Builder {
     config: Config,
     cameras: OneOrMore<(capture::Config, SourceFactory)>,
     router: Router,
+    wishes: Option<Wishes>,
 }
 
 impl Builder {
@@ -75,6 +79,13 @@ impl Builder {
     #[must_use]
     pub fn with_router(mut self, router: Router) -> Self {
         self.router = router;
+        self
+    }
+
+    /// Asks there for what the owner wants of the machine.
+    #[must_use]
+    pub fn with_wishes(mut self, wishes: Option<Wishes>) -> Self {
+        self.wishes = wishes;
         self
     }
 
@@ -112,7 +123,7 @@ impl Builder {
     /// When the port cannot be bound, routes collide, or the system lacks what is needed. A camera that is absent is
     /// no error.
     pub fn start(self) -> Result<App, StartError> {
-        let Self { config, cameras, router } = self;
+        let Self { config, cameras, router, wishes } = self;
         let shutdown = Shutdown::new();
         let runtimes = Runtimes::start()?;
         let state_dir = state_dir::find();
@@ -128,7 +139,8 @@ impl Builder {
             .and_then(|sessions| {
                 let tls = tls(&config.http, state_dir.as_deref())?;
                 let (cameras, door) = (cameras.clone(), door.clone());
-                let parts = http::Parts { cameras, sessions: sessions.clone(), router, door, tls };
+                let operations = operations(wishes, config.clone(), cameras.clone());
+                let parts = http::Parts { cameras, sessions: sessions.clone(), router, door, tls, operations };
                 Ok((sessions, Server::start(&config.http, &config.web, parts, runtimes.front.handle())?))
             });
         let (sessions, server) = match started {
@@ -191,6 +203,18 @@ fn tls(config: &http::Config, state_dir: Option<&Path>) -> Result<Option<Tls>, h
     }
     let opened = Tls::open(&config.tls, &config.allowed_hosts, state_dir, webrtc::interface_addresses);
     opened.map(Some).map_err(http::StartError::Certificate)
+}
+
+/// What the owner may want of the machine.
+fn operations(wishes: Option<Wishes>, config: Config, cameras: Cameras) -> Operations {
+    let support = Box::new(move || {
+        let words = cameras.iter().fold(String::new(), |mut words, camera| {
+            let _ = writeln!(words, "{}: {:?}", camera.name(), camera.status());
+            words
+        });
+        support::bundle(&config, &words)
+    });
+    Operations { wishes, support }
 }
 
 /// The door, where the settings ask for one, and words about it.
@@ -305,7 +329,7 @@ impl App {
             let source: SourceFactory = Box::new(move || opener.borrow_mut().open());
             (camera, source)
         });
-        Builder { config, cameras, router: Router::new() }
+        Builder { config, cameras, router: Router::new(), wishes: None }
     }
 
     /// Where the page is served.

@@ -78,6 +78,10 @@ pub struct Flags {
     #[arg(long, value_name = "FILE")]
     pub notice: Option<PathBuf>,
 
+    /// A folder in which the appliance is asked to start again or to forget everything; its image sets this
+    #[arg(long, value_name = "DIR")]
+    pub wishes: Option<PathBuf>,
+
     /// Settings file to read instead of /etc/perch/perch.toml
     #[arg(long, global = true, value_name = "FILE")]
     pub config: Option<PathBuf>,
@@ -98,6 +102,8 @@ pub enum Command {
     Provision(Places),
     /// Say which cameras and encoders this machine has
     Probe,
+    /// Print what somebody needs who is to help: settings and logs, without secrets
+    SupportBundle,
     /// Run a camera for the perch that started this one; not for people
     #[command(hide = true)]
     CameraWorker {

@@ -228,6 +228,16 @@ impl Config {
         None
     }
 
+    /// What nobody else is to see: passwords and credentials.
+    pub fn secrets(&self) -> impl Iterator<Item = &str> {
+        let sources = self.camera.iter().filter_map(|camera| match &camera.source {
+            SourceSpec::Network(url) => url.password(),
+            _ => None,
+        });
+        let credentials = self.webrtc.ice_servers.iter().map(|server| &*server.credential);
+        sources.chain(credentials).chain(self.device.wifi.iter().map(|wifi| &*wifi.password))
+    }
+
     /// All settings as TOML that [`parse`](Self::parse) reads, with secrets shown as `***`.
     ///
     /// # Errors

@@ -40,5 +40,6 @@ pub mod platform;
 pub mod probe;
 pub mod process;
 pub mod provision;
+pub mod support;
 pub mod v4l2;
 pub mod webrtc;

@@ -9,7 +9,8 @@ use perch::capture::worker;
 use perch::cli::{Cli, Command, ConfigCommand, WebCommand};
 use perch::config::{Config, ConfigError};
 use perch::platform::state_dir;
-use perch::{app, auth, http, probe, provision};
+use perch::platform::wishes::Wishes;
+use perch::{app, auth, http, probe, provision, support};
 
 fn main() -> ExitCode {
     allocator::set_up();
@@ -34,6 +35,7 @@ fn main() -> ExitCode {
             Err(error) => fail(&error, 1),
         },
         Some(Command::Probe) => print(&probe::report()),
+        Some(Command::SupportBundle) => print(&support::bundle(&config, &probe::report())),
         Some(Command::Config(ConfigCommand::Check { .. })) => {
             let file = cli.config_file();
             print(&file.map_or_else(|| "the defaults are in use".into(), |file| format!("{}: ok", file.display())))
@@ -52,7 +54,8 @@ fn main() -> ExitCode {
 fn serve(config: &Config, cli: &Cli) -> ExitCode {
     logging::start(config.log.level.clone());
     let router = app::notice::router(cli.flags.notice.as_deref());
-    match App::builder(app::fitted_to_machine(config)).with_router(router).run() {
+    let wishes = cli.flags.wishes.clone().map(Wishes::in_folder);
+    match App::builder(app::fitted_to_machine(config)).with_router(router).with_wishes(wishes).run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(&error, 1),
     }

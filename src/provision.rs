@@ -5,27 +5,32 @@
 //! this order a power cut at any moment leaves the old settings or the new ones. Settings that are wrong change nothing:
 //! those from before stay in force, and the page says what is wrong.
 //!
+//! Where a factory reset was asked for, everything that was kept is forgotten first, and the card gets the settings file that
+//! it had when it was new. The mark that asks for it goes last, so a power cut repeats it.
+//!
 //! The files: `CARD/perch.toml`, the owner's; `STATE/perch.toml`, what is in force, secrets included; and for this
 //! run, in `RUN`: `perch.toml` for perch itself, `wifi.conf` for `wpa_supplicant`, `hostname`, `localtime`, and `notice`,
 //! where something is wrong. Who starts what with these is the image's affair.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
-use std::ops::Range;
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 use log::{info, warn};
-use serde::Deserialize;
-use serde_spanned::Spanned;
 use toml::{Table, Value};
 
 use crate::config::{Config, ConfigError};
-use crate::platform::device::is_blanked;
+
+mod secrets;
+
+use secrets::{blank, restore};
 
 /// The settings' name in each folder.
 const FILE: &str = "perch.toml";
+/// The mark, among the kept settings, that asks for a factory reset.
+const RESET: &str = "factory-reset";
 /// Largest file that is taken from the card, in bytes.
 const MAX_BYTES: u64 = 1 << 20;
 
@@ -41,6 +46,12 @@ pub struct Places {
     /// Where what is in force for this run is written
     #[arg(long, value_name = "DIR", default_value = "/run/perch")]
     pub run: PathBuf,
+    /// What perch itself keeps; a factory reset empties it
+    #[arg(long, value_name = "DIR", default_value = "/data/perch")]
+    pub kept: PathBuf,
+    /// What a factory reset makes of the card's settings
+    #[arg(long, value_name = "FILE", default_value = "/usr/share/perch/perch.toml")]
+    pub blank: PathBuf,
     /// Settings that hold where the owner's say nothing
     #[arg(long, value_name = "FILE", default_value = "/usr/share/perch/appliance.toml")]
     pub defaults: PathBuf,
@@ -65,6 +76,12 @@ fn at(path: &Path) -> impl FnOnce(io::Error) -> ProvisionError {
 /// When the folder for this run cannot be written: then nothing can be put into effect.
 pub fn run(places: &Places) -> Result<(), ProvisionError> {
     let mut problems = Vec::new();
+    if places.state.join(RESET).exists() {
+        match forget(places) {
+            Ok(()) => warn!("everything was forgotten, as was asked for"),
+            Err(error) => problems.push(format!("the factory reset is not done yet: {error}")),
+        }
+    }
     let kept = read(&places.state.join(FILE)).ok().flatten().and_then(|text| text.parse().ok()).unwrap_or_default();
     let settings = match take(places, &kept) {
         Ok(settings) => settings,
@@ -81,6 +98,33 @@ pub fn run(places: &Places) -> Result<(), ProvisionError> {
         write(&places.run.join("notice"), problems.join("\n").as_bytes())?;
     }
     Ok(())
+}
+
+/// The factory reset. What is done twice does no harm.
+fn forget(places: &Places) -> io::Result<()> {
+    let absent_is_fine = |result: io::Result<()>| match result {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        result => result,
+    };
+    // The folder itself is perch's own and stays.
+    for entry in fs::read_dir(&places.kept).into_iter().flatten() {
+        let path = entry?.path();
+        if path.is_dir() && !path.is_symlink() { fs::remove_dir_all(&path)? } else { fs::remove_file(&path)? }
+    }
+    absent_is_fine(File::open(&places.kept).and_then(|folder| folder.sync_all()))?;
+    let card = places.card.join(FILE);
+    // What was written there since is not to stay either, in no corner of the card.
+    if let Ok(Some(text)) = read(&card) {
+        blank(&card, &text)?;
+    }
+    let new = fs::read(&places.blank)?;
+    let mut file = File::create(&card)?;
+    file.write_all(&new)?;
+    file.sync_all()?;
+    absent_is_fine(fs::remove_file(places.state.join(FILE)))?;
+    File::open(&places.state)?.sync_all()?;
+    fs::remove_file(places.state.join(RESET))?;
+    File::open(&places.state)?.sync_all()
 }
 
 /// The settings that are in force from now on; they are kept, and the card has no secrets any more.
@@ -132,89 +176,6 @@ fn keep(folder: &Path, bytes: &[u8]) -> io::Result<()> {
 
 fn write(path: &Path, bytes: &[u8]) -> Result<(), ProvisionError> {
     fs::write(path, bytes).map_err(at(path))
-}
-
-/// The tables of a list, such as `device.wifi`.
-fn tables<'a>(settings: &'a Table, section: &str, list: &str) -> impl Iterator<Item = &'a Table> {
-    settings
-        .get(section)
-        .and_then(|section| section.get(list)?.as_array())
-        .into_iter()
-        .flatten()
-        .filter_map(Value::as_table)
-}
-
-/// Puts secrets back that were taken before, where stars stand for them. Which are never told apart by more than what they
-/// belong to. Returns what the first that is not kept belongs to.
-fn restore(settings: &mut Table, kept: &Table) -> Option<String> {
-    for (section, list, name, secret) in SECRETS {
-        let Some(now) = settings.get_mut(section).and_then(|now| now.get_mut(list)?.as_array_mut()) else { continue };
-        for table in now.iter_mut().filter_map(Value::as_table_mut) {
-            if !table.get(secret).and_then(Value::as_str).is_some_and(is_blanked) {
-                continue;
-            }
-            let owner = table.get(name).cloned();
-            let known = tables(kept, section, list).find(|kept| kept.get(name) == owner.as_ref());
-            match known.and_then(|kept| kept.get(secret)) {
-                Some(value) => table.insert(secret.to_owned(), value.clone()),
-                None => return Some(owner.map_or_else(String::new, |owner| owner.to_string())),
-            };
-        }
-    }
-    None
-}
-
-/// Each kind of secret: its section, the list in it, what it belongs to, and its key.
-const SECRETS: [(&str, &str, &str, &str); 2] =
-    [("device", "wifi", "ssid", "password"), ("webrtc", "ice_servers", "urls", "credential")];
-
-/// Overwrites the secrets in a file whose text is known, in place: bytes of the same number, so that neither the file's
-/// size nor its place on the card changes and no copy stays behind.
-fn blank(path: &Path, text: &str) -> io::Result<()> {
-    let spans = secrets(text);
-    if spans.is_empty() {
-        return Ok(());
-    }
-    let file = OpenOptions::new().write(true).open(path)?;
-    for span in spans {
-        let mut stars = vec![b'*'; span.len()];
-        if let [first, .., last] = &mut *stars {
-            (*first, *last) = (b'"', b'"');
-        }
-        file.write_all_at(&stars, span.start as u64)?;
-    }
-    file.sync_all()?;
-    info!("the secrets on the card were overwritten");
-    Ok(())
-}
-
-/// Where secrets stand in a text, quotation marks included, that are more than stars.
-fn secrets(text: &str) -> Vec<Range<usize>> {
-    #[derive(Default, Deserialize)]
-    #[serde(default)]
-    struct Sections {
-        device: Device,
-        webrtc: WebRtc,
-    }
-    #[derive(Default, Deserialize)]
-    #[serde(default)]
-    struct Device {
-        wifi: Vec<Holder>,
-    }
-    #[derive(Default, Deserialize)]
-    #[serde(default)]
-    struct WebRtc {
-        ice_servers: Vec<Holder>,
-    }
-    #[derive(Deserialize)]
-    struct Holder {
-        #[serde(alias = "credential")]
-        password: Option<Spanned<String>>,
-    }
-    let sections: Sections = toml::from_str(text).unwrap_or_default();
-    let holders = sections.device.wifi.into_iter().chain(sections.webrtc.ice_servers);
-    let secrets = holders.filter_map(|holder| holder.password);
-    secrets.filter(|secret| !secret.get_ref().is_empty() && !is_blanked(secret.get_ref())).map(|s| s.span()).collect()
 }
 
 /// `over` on top of `under`, section by section and key by key.

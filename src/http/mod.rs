@@ -31,6 +31,7 @@ mod router;
 mod routes;
 mod status;
 mod stream;
+mod system;
 mod tls;
 mod upstream;
 mod watching;
@@ -49,6 +50,7 @@ pub use config::{AuthMode, Config, Mode, Mount, WebConfig};
 pub use hyper::{Method, StatusCode, header};
 pub use message::{Request, Response};
 pub use router::{Handler, Next, RouteError, Router, Wrapper};
+pub use system::Operations;
 pub use tls::{Tls, TlsConfig};
 
 use crate::auth::Door;
@@ -82,6 +84,7 @@ pub(crate) struct Context {
     door: Option<Arc<Door>>,
     tls: Option<Arc<Tls>>,
     watching: Arc<Watching>,
+    operations: Operations,
 }
 
 impl Context {
@@ -159,6 +162,8 @@ pub struct Parts {
     pub door: Option<Arc<Door>>,
     /// What HTTPS is served with, where the settings ask for it.
     pub tls: Option<Tls>,
+    /// What is done for the owner beyond the cameras.
+    pub operations: Operations,
 }
 
 impl Server {
@@ -172,7 +177,7 @@ impl Server {
         parts: Parts,
         runtime: &tokio::runtime::Handle,
     ) -> Result<Self, StartError> {
-        let Parts { cameras, sessions, router, door, tls } = parts;
+        let Parts { cameras, sessions, router, door, tls, operations } = parts;
         let router = config.router()?.merge(router)?;
         let listener = bind(config.listen).map_err(|source| StartError::Bind { addr: config.listen, source })?;
         let local_addr = listener.local_addr().map_err(StartError::Resources)?;
@@ -200,7 +205,8 @@ impl Server {
         if let Some(tls) = &tls {
             runtime.spawn(tls::keep_current(Arc::downgrade(tls)));
         }
-        let context = Arc::new(Context { cameras, sessions, assets, viewers, mode: config.mode, door, tls, watching });
+        let mode = config.mode;
+        let context = Arc::new(Context { cameras, sessions, assets, viewers, mode, door, tls, watching, operations });
         let routes = Arc::new(Routes { context, router, guard });
         let dispatch = Dispatch::start(routes, Shutdown::new()).map_err(StartError::Resources)?;
         let upstream = Upstream::new(dispatch.socket(), dispatch.warm_up(), UPSTREAM + config.max_mjpeg_viewers);

@@ -11,7 +11,7 @@ use hyper::{Method, StatusCode, header};
 use super::guard::{self, Guard, Needs};
 use super::message::{Body, Request, Response};
 use super::router::{Added, Next, Router};
-use super::{Context, access, controls, login, mjpeg, offer, path, picture, status, tls, whep};
+use super::{Context, access, controls, login, mjpeg, offer, path, picture, status, system, tls, whep};
 use crate::auth::Scope;
 
 /// One of perch's own routes.
@@ -39,6 +39,7 @@ pub(super) static TABLE: &[Row] = &[
     row(Method::GET, "/login", PUBLIC, login::page),
     row(Method::GET, "/claim", PUBLIC, login::claim_page),
     row(Method::GET, "/account", ADMIN, |context, request| context.assets.named(request, "account.html")),
+    row(Method::GET, "/system", ADMIN, |context, request| context.assets.named(request, "system.html")),
     // What the pages before the login need.
     row(Method::GET, "/static/style.css", PUBLIC, |context, request| context.assets.named(request, "static/style.css")),
     row(Method::GET, "/static/icon.svg", PUBLIC, |context, request| context.assets.named(request, "static/icon.svg")),
@@ -68,6 +69,10 @@ pub(super) static TABLE: &[Row] = &[
     row(Method::GET, "/ca.crt", PUBLIC, tls::root),
     row(Method::GET, "/metrics", VIEW, status::metrics),
     row(Method::GET, "/api/status", VIEW, status::status),
+    row(Method::GET, "/api/system", ADMIN, system::system),
+    row(Method::POST, "/api/system/reboot", ADMIN, system::reboot),
+    row(Method::POST, "/api/system/factory-reset", ADMIN, system::factory_reset),
+    row(Method::GET, "/api/support-bundle", ADMIN, system::support_bundle),
     row(Method::GET, "/api/cameras/{name}/controls", VIEW, controls::list),
     row(Method::PATCH, "/api/cameras/{name}/controls", CONTROL, controls::change),
     row(Method::GET, "/api/cameras/{name}/masks", VIEW, picture::masks),
@@ -243,7 +248,17 @@ mod tests {
     #[test]
     fn who_may_what_is_for_the_owner_alone() {
         for row in TABLE.iter().filter(|row| {
-            ["/api/sessions", "/api/tokens", "/api/accounts", "/account"].iter().any(|path| row.path.starts_with(path))
+            [
+                "/api/sessions",
+                "/api/tokens",
+                "/api/accounts",
+                "/account",
+                "/system",
+                "/api/system",
+                "/api/support-bundle",
+            ]
+            .iter()
+            .any(|path| row.path.starts_with(path))
         }) {
             assert_eq!(row.needs, Needs::Caller(Scope::Admin), "{}", row.path);
         }

@@ -6,4 +6,6 @@ pub mod device;
 pub mod gpio;
 pub mod panel;
 pub mod state_dir;
+pub mod system;
 pub mod systemd;
+pub mod wishes;

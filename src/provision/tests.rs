@@ -11,8 +11,11 @@ impl Appliance {
             card: base.join("card"),
             state: base.join("state"),
             run: base.join("run"),
+            kept: base.join("kept"),
+            blank: base.join("blank.toml"),
             defaults: base.join("appliance.toml"),
         };
+        fs::write(&places.blank, "# new\n").unwrap();
         fs::create_dir_all(&places.card).unwrap();
         fs::write(&places.defaults, "[http]\nlisten = '[::]:80'\n").unwrap();
         Self(base, places)
@@ -118,6 +121,37 @@ fn every_form_of_a_secret_is_overwritten_and_the_file_stays_a_file_of_settings()
 }
 
 #[test]
+fn a_factory_reset_forgets_everything_once() {
+    let appliance = Appliance::new("reset");
+    appliance.start(Some(CARD));
+    fs::create_dir_all(appliance.1.kept.join("folder/inner")).unwrap();
+    for file in ["auth.json", "folder/inner/file"] {
+        fs::write(appliance.1.kept.join(file), "kept").unwrap();
+    }
+    fs::write(appliance.1.state.join(RESET), "").unwrap();
+    // Somebody wrote to the card meanwhile.
+    let (config, notice) = appliance.start(Some(&CARD.replace("garden", "shed")));
+    assert_eq!((config.camera.first().framerate, &*notice), (30, ""));
+    assert_eq!((appliance.text("run/hostname"), appliance.text("card/perch.toml")), ("perch".into(), "# new\n".into()));
+    assert!(!appliance.1.run.join("wifi.conf").exists());
+    assert_eq!(fs::read_dir(&appliance.1.kept).unwrap().count(), 0);
+    appliance.start(Some(CARD));
+    assert_eq!(appliance.text("run/hostname"), "garden");
+}
+
+#[test]
+fn a_factory_reset_that_was_cut_short_is_done_again() {
+    let appliance = Appliance::new("reset-cut");
+    appliance.start(Some(CARD));
+    fs::write(appliance.1.state.join(RESET), "").unwrap();
+    fs::rename(&appliance.1.blank, appliance.0.join("away")).unwrap();
+    let (_, notice) = appliance.start(None);
+    assert!(notice.contains("the factory reset is not done yet"), "{notice}");
+    fs::rename(appliance.0.join("away"), &appliance.1.blank).unwrap();
+    assert_eq!((appliance.start(None).1, appliance.text("run/hostname")), (String::new(), "perch".into()));
+}
+
+#[test]
 fn a_turn_servers_secret_leaves_the_card_too() {
     let appliance = Appliance::new("turn");
     let text = "[[webrtc.ice_servers]]\nurls = ['turn:a:1?transport=udp']\nusername = 'me'\ncredential = 'hidden'\n";
@@ -125,4 +159,19 @@ fn a_turn_servers_secret_leaves_the_card_too() {
         assert_eq!(appliance.start(card).0.webrtc.ice_servers[0].credential, "hidden");
         assert!(!appliance.text("card/perch.toml").contains("hidden"));
     }
+}
+
+#[test]
+fn a_network_cameras_password_leaves_the_card_too() {
+    let appliance = Appliance::new("camera");
+    let text = "[[camera]]\nname = 'a'\nsource = 'rtsp://me:hidden@cam/1'\n[[camera]]\nname = 'b'\nsource = 'test'\n";
+    let source = |config: &Config| String::from(config.camera.first().source.clone());
+    for card in [Some(text), None] {
+        let (config, notice) = appliance.start(card);
+        assert_eq!((source(&config), &*notice), ("rtsp://me:hidden@cam/1".into(), ""));
+        assert_eq!(appliance.text("card/perch.toml"), text.replace("hidden", "******"));
+    }
+    // The same for one camera alone, whose stars stand for another's password.
+    let (_, notice) = appliance.start(Some("[camera]\nsource = 'rtsp://me:***@other/1'\n"));
+    assert!(notice.contains("rtsp://me:***@other/1") && notice.contains("write it again"), "{notice}");
 }

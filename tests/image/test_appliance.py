@@ -4,12 +4,14 @@ The tests are one story on one card, in this order; the last ones have cards of 
 """
 
 import contextlib
+import json
 import re
 import subprocess
 
 import pytest
+import requests
 from appliance import UDP_PORTS, Card
-from perch_process import wait_until
+from perch_process import ROOT, wait_until
 
 # The whole story, with 20 cuts too; every wait in it has its own bound.
 pytestmark = pytest.mark.timeout(7200)
@@ -18,7 +20,7 @@ OWNER, SECRET = "a heron at dusk", "correct horse battery"
 # What the emulator is aimed at on an idle machine with two cores: printed, not asserted.
 AIM_PAGE_S, AIM_MEMORY_MB = 30, 90
 # In the browser: an emulated processor encodes, and checks the password.
-SLOW = 120
+SLOW = 600
 
 
 def settings(hostname: str, udp_first: int, secret: str = SECRET) -> str:
@@ -45,9 +47,9 @@ udp_ports = "{udp_first}-{udp_first + UDP_PORTS - 1}"
 
 def in_force(machine) -> tuple[str, str]:
     """The host name, and the Wi-Fi password that is known."""
-    text = machine.run("hostname; sed -n 's/.*psk=//p' /run/perch/wifi.conf")
+    text = machine.run("cat /proc/sys/kernel/hostname; echo; [ ! -e /run/perch/wifi.conf ] || sed -n 's/.*psk=//p' /run/perch/wifi.conf")
     hostname, _, password = text.strip().partition("\n")
-    return hostname, password.strip('"')
+    return hostname, password.strip().strip('"')
 
 
 def restarts(machine) -> int:
@@ -63,6 +65,22 @@ def wait_for_perch_again(machine, before: int, within: float = SLOW):
     wait_until(machine.answers, within, "perch answers again", every=0.5)
 
 
+def open_page(watch, machine):
+    """A browser that takes the camera's certificate."""
+    return watch(machine.url, ignore_https_errors=True)
+
+
+def fetch(view, method: str, path: str) -> tuple[int, str]:
+    """What the page itself is answered, with its owner's cookie."""
+    script = "([method, path]) => fetch(path, {method}).then(async (answer) => [answer.status, await answer.text()])"
+    return tuple(view.page.evaluate(script, [method, path]))
+
+
+def wait_for_end(machine, within: float, why: str):
+    """QEMU ends when the machine starts anew."""
+    wait_until(lambda: machine.process.poll() is not None, within, f"{why}; console:\n{machine.log()}", every=0.5)
+
+
 def picture_moves(view):
     view.wait_until_live(SLOW)
     first = wait_until(view.clock, SLOW, "the barcode can be read")
@@ -76,14 +94,15 @@ def test_first_start(card, switch_on, udp_first, watch, pace, progress):
     took = pace["page"] = machine.wait_for_page()
     progress(f"first start: page after {took:.1f} s (aim {AIM_PAGE_S} on an idle machine), {machine.cpu_seconds():.0f} s of CPU")
 
-    view = watch(machine.url)
+    assert requests.get(machine.http + "/", timeout=20, allow_redirects=False).headers["Location"] == "https://127.0.0.1/"
+    assert machine.is_trusted()
+    view = open_page(watch, machine)
     view.wait("document.title.startsWith('Claim')", SLOW)
     for label in ("New password", "Again"):
         view.page.get_by_label(label).fill(OWNER)
     view.page.get_by_role("button").click()
     picture_moves(view)
     progress("claimed in Chromium, and the picture moves there")
-    view.close()
 
     assert in_force(machine) == ("garden", SECRET)
     assert machine.run("readlink /run/perch/localtime").strip() == "/usr/share/zoneinfo/Europe/Berlin"
@@ -109,6 +128,17 @@ def test_first_start(card, switch_on, udp_first, watch, pace, progress):
     failed = machine.run("systemctl --failed --no-legend --plain --no-pager").strip()
     assert not failed, failed
 
+    status, text = fetch(view, "GET", "/api/system")
+    system = json.loads(text)
+    assert status == 200 and "Raspberry Pi 3" in system["board"] and system["can_restart"] is True
+    assert system["hostname"] == "garden" and system["disk"]["total_bytes"] > 500 << 20
+    status, bundle = fetch(view, "GET", "/api/support-bundle")
+    assert status == 200 and "claimed this camera" in bundle and "Linux version" in bundle, bundle[-3000:]
+    assert SECRET not in bundle and OWNER not in bundle
+    assert fetch(view, "POST", "/api/system/reboot")[0] == 202
+    wait_for_end(machine, SLOW, "the owner restarts the machine")
+    progress("the page tells how the machine is, has the logs, and has restarted it")
+
 
 def test_second_start_with_broken_settings(card, switch_on, udp_first, watch, progress):
     """It starts, what was in force stays in force, and the page says what is wrong. Then perch fails in several ways."""
@@ -120,14 +150,13 @@ def test_second_start_with_broken_settings(card, switch_on, udp_first, watch, pr
     took = machine.wait_for_page()
     progress(f"second start, broken settings: page after {took:.1f} s, {machine.cpu_seconds():.0f} s of CPU")
 
-    view = watch(machine.url)
+    view = open_page(watch, machine)
     view.wait("document.title.startsWith('Log in')", SLOW)
     view.page.get_by_label("Password").fill(OWNER)
     view.page.get_by_role("button", name="Log in").click()
     view.wait("document.body?.innerText.includes('unknown key `camera.framerat`: did you mean `framerate`?')", SLOW)
     view.page.get_by_role("link", name="Go to the camera").click()
     picture_moves(view)
-    view.close()
     progress("the owner's password is known, the page says what is wrong, and the picture moves")
     assert in_force(machine) == ("garden", SECRET)
     assert card.partitions()[3] == size
@@ -143,12 +172,27 @@ def test_second_start_with_broken_settings(card, switch_on, udp_first, watch, pr
     assert "Watchdog timeout" in machine.run("journalctl -u perch.service --no-pager")
     progress("perch hung, and the watchdog brought it back; the log says so")
 
+    wait_until(lambda: fetch(view, "POST", "/api/system/factory-reset")[0] == 202, SLOW, "the factory reset is taken", every=1)
+    wait_for_end(machine, SLOW, "the owner resets the machine")
+
+
+def test_start_after_a_factory_reset(card, switch_on, progress):
+    """All is as if new. Then perch fails again and again."""
+    machine = switch_on(card)
+    took = machine.wait_for_page()
+    progress(f"start after the factory reset: page after {took:.1f} s, {machine.cpu_seconds():.0f} s of CPU")
+    assert in_force(machine) == ("perch", "")
+    door = requests.get(machine.url + "/api/door", timeout=20, verify=False).json()
+    assert door["claimed"] is False
+    assert card.read("perch.toml") == (ROOT / "image/perch.toml").read_bytes()
+    assert machine.run("cat /run/perch/notice 2>/dev/null || true") == ""
+
     # As often as it is back: until the machine is started anew, which ends this one.
     machine.ask(
         "(while busybox usleep 200000; do pid=$(systemctl show -P MainPID perch.service);"
         " [ $pid = 0 ] || kill -KILL $pid; done) >/dev/null 2>&1 &"
     )
-    wait_until(lambda: machine.process.poll() is not None, 600, f"the machine is started anew; console:\n{machine.log()}", every=1)
+    wait_for_end(machine, 600, "the machine is started anew")
     console = machine.console.read_text(errors="replace")
     assert "Start request repeated too quickly" in console and "rebooting" in console.lower(), machine.log()
     progress("perch failed again and again: the machine starts anew, and the console says why")

@@ -53,6 +53,12 @@ impl NetworkUrl {
         (!user.is_empty()).then(|| (decoded(user), decoded(self.0.password().unwrap_or_default())))
     }
 
+    /// The password, as it was written, if there is one.
+    #[must_use]
+    pub fn password(&self) -> Option<&str> {
+        self.0.password()
+    }
+
     pub(super) fn is_rtsp(&self) -> bool {
         self.0.scheme() == "rtsp"
     }

@@ -15,8 +15,8 @@ impl Appliance {
             blank: base.join("blank.toml"),
             defaults: base.join("appliance.toml"),
         };
-        fs::write(&places.blank, "# new\n").unwrap();
         fs::create_dir_all(&places.card).unwrap();
+        fs::write(&places.blank, "# new\n").unwrap();
         fs::write(&places.defaults, "[http]\nlisten = '[::]:80'\n").unwrap();
         Self(base, places)
     }

@@ -88,9 +88,11 @@ impl Converter {
         let side = |side: usize| u32::try_from(side).map_err(|too_large| error(&too_large));
         let mut memory = self.take(frame);
         let [y, u, v] = split(&mut memory, (width, height));
+        let stride = frame.planes()[0].stride;
         let packed = YuvPackedImage {
-            yuy: frame.plane(0),
-            yuy_stride: side(frame.planes()[0].stride)?,
+            // Not an odd last row that is left out: the library wants no more than it is told of.
+            yuy: &frame.plane(0)[..stride * height],
+            yuy_stride: side(stride)?,
             width: side(width)?,
             height: side(height)?,
         };

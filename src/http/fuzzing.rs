@@ -40,7 +40,9 @@ pub fn head(bytes: &[u8]) {
     let guard =
         Guard::new(vec!["https://home.example".into()], Vec::new(), None, Https { led_to: Some(443), hsts_s: 0 });
     let is_own = guard.refuse_name(&request).is_none();
-    if let Some(way) = guard.lead_to_https(&request)
+    // Asked by a name that is not its own, it refuses first.
+    if is_own
+        && let Some(way) = guard.lead_to_https(&request)
         && let Some(to) = way.headers().get(header::LOCATION)
     {
         let there = to.as_bytes().strip_prefix(b"https://").expect("it leads to HTTPS");

@@ -64,8 +64,9 @@ pub(super) fn is_foreign(request: &Request, allowed: &[String]) -> bool {
 pub(super) fn is_own_name(host: &str, name: &str, more: &[String]) -> bool {
     let host = host.trim_end_matches('.').to_ascii_lowercase();
     let name = name.to_ascii_lowercase();
-    if host.starts_with('[') {
-        return host.ends_with(']');
+    if let Some(address) = host.strip_prefix('[') {
+        let address = address.strip_suffix(']').map(|address| address.split('%').next().unwrap_or(address));
+        return address.is_some_and(|address| address.parse::<std::net::Ipv6Addr>().is_ok());
     }
     host.is_empty()
         || host.parse::<std::net::Ipv4Addr>().is_ok()
@@ -207,6 +208,8 @@ mod tests {
             assert!(own(host), "{host}");
         }
         for host in [
+            "[evil.example]",
+            "[/evil.example]",
             "evil.example",
             "perch.evil.example",
             "perchx",

@@ -185,7 +185,7 @@ mod tests {
 
     impl Drop for Folder {
         fn drop(&mut self) {
-            let _ = fs::remove_dir_all(self.0.folder.parent().unwrap().parent().unwrap());
+            let _ = fs::remove_dir_all(self.0.folder.ancestors().nth(3).unwrap());
         }
     }
 

@@ -31,9 +31,14 @@ use super::message::{self, Body as MessageBody};
 use super::patience::{Patient, Phase};
 use super::places::Places;
 use super::upstream::{Lease, Upstream};
+use crate::base::bucket::Buckets;
+use crate::base::clock::Timestamp;
 
 /// For the TLS handshake.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
+/// Handshakes that one address may begin at once, and how soon one more: a handshake costs about a millisecond on a Pi.
+const HANDSHAKES: u32 = 128;
+const HANDSHAKE_REFILL: Duration = Duration::from_millis(25);
 /// Most bytes of a request's head.
 const HEAD_BYTES: usize = 16 << 10;
 /// Most bytes of a request's body.
@@ -66,12 +71,23 @@ const OF_THE_CONNECTION: [HeaderName; 10] = [
 /// Accepts connections, over TLS where there is a `tls` for it, until it is aborted; then all connections end with it.
 pub(super) async fn run(listener: TcpListener, tls: Option<TlsAcceptor>, upstream: Arc<Upstream>, places: Places) {
     let mut connections = JoinSet::new();
+    let mut handshakes = Buckets::default();
+    let mut may_begin = |address| match tls {
+        None => Ok(()),
+        Some(_) => {
+            let now = Timestamp::now();
+            handshakes.of(address, now).take(HANDSHAKES, HANDSHAKE_REFILL, now)
+        }
+    };
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
             Some(_) = connections.join_next() => continue,
         };
         match accepted {
+            Ok((_, peer)) if may_begin(peer.ip()).is_err() => {
+                log::debug!("{peer} was turned away: too many TLS handshakes from there");
+            }
             Ok((stream, peer)) => match places.take(peer) {
                 Ok(place) => {
                     let (upstream, tls) = (upstream.clone(), tls.clone());

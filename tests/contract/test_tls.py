@@ -175,6 +175,26 @@ def test_what_is_no_handshake_is_closed_in_time_and_holds_nobody_up(secure):
 # ---- HTTP beside it
 
 
+def test_who_begins_too_many_handshakes_waits_and_keeps_nobody_else_waiting(secure):
+    camera = secure()
+
+    def shakes_from(address: str) -> bool:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        try:
+            with socket.create_connection(("127.0.0.1", camera.tls_port), 10, (address, 0)) as raw, context.wrap_socket(raw):
+                return True
+        except (ssl.SSLError, OSError):
+            return False
+
+    assert shakes_from("127.0.0.7")
+    for _ in range(500):
+        socket.create_connection(("127.0.0.1", camera.tls_port), 10, ("127.0.0.7", 0)).close()
+    assert not shakes_from("127.0.0.7")
+    assert shakes_from("127.0.0.8")
+    wait_until(lambda: shakes_from("127.0.0.7"), 10, "another handshake from there")
+
+
 def test_over_http_there_is_only_the_way_to_https(secure):
     camera = secure()
     for path in ["/", "/api/status?camera=main", "/nothing"]:

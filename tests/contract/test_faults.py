@@ -75,10 +75,11 @@ def test_who_watches_goes_on_watching_when_the_machine_stood_still(launch):
     assert perch.metrics()["perch_sessions_opened_total"] == 1, "it never had to connect anew"
 
 
-def test_without_room_nothing_is_promised_and_nothing_is_lost(tmp_path, monkeypatch):
+@pytest.mark.parametrize("what", ["in_a_full_folder", "in_a_folder_that_becomes_read_only"])
+def test_where_nothing_can_be_kept_nothing_is_promised_and_nothing_is_lost(tmp_path, monkeypatch, what):
     monkeypatch.setenv("STATE_DIRECTORY", str(tmp_path))
     monkeypatch.setenv("PYTHONPATH", f"{HERE}:{HERE.parent}")
-    inside = [sys.executable, "-c", f"import test_faults; test_faults.in_a_full_folder({str(tmp_path)!r})"]
+    inside = [sys.executable, "-c", f"import test_faults; test_faults.{what}({str(tmp_path)!r})"]
     script = f'mount -t tmpfs -o size=64k,mode=700 none {tmp_path}; exec "$@"'
     done = subprocess.run(["unshare", "--mount", "--map-root-user", "sh", "-ec", script, "sh", *inside], capture_output=True, text=True, timeout=180)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -104,6 +105,26 @@ def in_a_full_folder(folder: str):
         assert "panicked" not in perch.log()
     with Perch(config='[http]\nauth = "required"\n') as perch:
         log_in(perch.url, OWNER)
+
+
+def in_a_folder_that_becomes_read_only(folder: str):
+    with Perch(config='[http]\nauth = "required"\n') as perch:
+        owner = claim(perch.url)
+        kept = (Path(folder) / "auth.json").read_bytes()
+        subprocess.run(["mount", "-o", "remount,ro", folder], check=True)
+        answer = owner.put(perch.url + "/api/accounts/owner", json={"password": "another heron at dawn"}, timeout=30)
+        assert answer.status_code == 500 and "could not be saved" in answer.json()["error"], answer.text
+        assert (Path(folder) / "auth.json").read_bytes() == kept
+        assert owner.get(perch.url + "/snapshot.jpg", timeout=30).status_code == 200, "who was in stays in"
+        assert "panicked" not in perch.log()
+    with Perch(config='[http]\nauth = "required"\n') as perch:
+        # The door is as it was kept, and not open to be claimed by whoever comes first.
+        assert post(perch.url, "/api/claim", {"password": "a third heron at dawn"}).status_code == 409
+        post(perch.url, "/api/login", {"password": OWNER})
+        assert requests.get(perch.url + "/healthz", timeout=10).text == "ok"
+        subprocess.run(["mount", "-o", "remount,rw", folder], check=True)
+        log_in(perch.url, OWNER)
+        assert "panicked" not in perch.log()
 
 
 @pytest.mark.timeout(180)

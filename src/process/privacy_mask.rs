@@ -100,6 +100,14 @@ struct Span {
     to: usize,
 }
 
+impl Span {
+    /// Its pixels in plane `index`.
+    const fn rect(self, index: usize) -> Rect {
+        let pixels = if index == 0 { 2 } else { 1 };
+        Rect { x: self.from * pixels, y: self.row * pixels, width: (self.to - self.from) * pixels, height: pixels }
+    }
+}
+
 impl Masks {
     /// The `masks` for pictures of `size`.
     #[must_use]
@@ -126,25 +134,18 @@ impl Masks {
         for (cover, spans) in &self.masks {
             for span in spans {
                 match cover {
-                    Cover::Black => fill(&mut canvas, *span, |plane, _| if plane == 0 { 16 } else { 128 }),
-                    Cover::Pixelated => fill(&mut canvas, *span, |plane, block| self.mosaic.value(plane, *span, block)),
+                    Cover::Black => black(&mut canvas, *span),
+                    Cover::Pixelated => self.mosaic.show(&mut canvas, *span),
                 }
             }
         }
     }
 }
 
-/// Gives all pixels of a span the value for their plane and block.
-fn fill(canvas: &mut Canvas<'_>, span: Span, value: impl Fn(usize, usize) -> u8) {
+fn black(canvas: &mut Canvas<'_>, span: Span) {
     for (index, plane) in canvas.planes.iter_mut().enumerate() {
-        let pixels = if index == 0 { 2 } else { 1 };
-        let width = (span.to - span.from) * pixels;
-        let rect = Rect { x: span.from * pixels, y: span.row * pixels, width, height: pixels };
-        for row in plane.rows(rect) {
-            for (block, pixels) in row.chunks_mut(pixels).enumerate() {
-                pixels.fill(value(index, span.from + block));
-            }
-        }
+        let value = if index == 0 { 16 } else { 128 };
+        plane.rows(span.rect(index)).for_each(|row| row.fill(value));
     }
 }
 
@@ -234,18 +235,35 @@ impl Mosaic {
         for (index, (plane, means)) in canvas.planes.iter().zip(&mut self.means).enumerate() {
             let side = if index == 0 { self.side * 2 } else { self.side };
             for (row, means) in plane.bytes.chunks(plane.width.max(1) * side).zip(means.chunks_mut(self.columns)) {
-                for (column, mean) in means.iter_mut().enumerate() {
-                    let square = || row.chunks(plane.width).flat_map(|row| row.iter().skip(column * side).take(side));
-                    let count = square().count().max(1);
-                    let sum: usize = square().map(|value| usize::from(*value)).sum();
-                    *mean = u8::try_from(sum / count).unwrap_or(u8::MAX);
+                let mut sums = vec![(0_u32, 0_u32); self.columns];
+                for row in row.chunks(plane.width.max(1)) {
+                    for ((sum, count), part) in sums.iter_mut().zip(row.chunks(side)) {
+                        *sum += part.iter().map(|value| u32::from(*value)).sum::<u32>();
+                        *count += part.len() as u32;
+                    }
+                }
+                for (mean, (sum, count)) in means.iter_mut().zip(sums) {
+                    *mean = u8::try_from(sum / count.max(1)).unwrap_or(u8::MAX);
                 }
             }
         }
     }
 
-    fn value(&self, plane: usize, span: Span, block: usize) -> u8 {
-        self.means[plane][span.row / self.side * self.columns + block / self.side]
+    /// Gives each pixel of a span its square's mean.
+    fn show(&self, canvas: &mut Canvas<'_>, span: Span) {
+        for (index, plane) in canvas.planes.iter_mut().enumerate() {
+            let pixels = if index == 0 { 2 } else { 1 };
+            let means = &self.means[index][span.row / self.side * self.columns..];
+            for row in plane.rows(span.rect(index)) {
+                // Up to where the next square begins, then whole squares.
+                let first = ((self.side - span.from % self.side) * pixels).min(row.len());
+                let (first, rest) = row.split_at_mut(first);
+                let parts = std::iter::once(first).chain(rest.chunks_mut(self.side * pixels));
+                for (part, mean) in parts.zip(&means[span.from / self.side..]) {
+                    part.fill(*mean);
+                }
+            }
+        }
     }
 }
 

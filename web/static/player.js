@@ -3,6 +3,8 @@
 import { Connection } from './connection.js';
 
 const BAR_HIDES_AFTER_MS = 3000;
+// With nothing to show for this long, the page says so.
+const SILENT_FOR_MS = 400;
 const TOAST_STAYS_MS = 4000;
 const SNAPSHOT_QUALITY = 0.92;
 
@@ -62,6 +64,7 @@ Object.defineProperty(window, 'perch', {
 });
 
 documentReady.then(() => {
+  setTimeout(unveil, several ? 0 : SILENT_FOR_MS);
   bindButtons();
   bindKeys();
   bindBar();
@@ -101,6 +104,7 @@ function showState(connectionState, detail) {
   // Frames may arrive while the browser still refuses to play them.
   const state = playBlocked && connectionState === 'live' ? 'blocked' : connectionState;
   const { title, detail: usual = '', more = '', action } = WORDS[state];
+  if (state !== 'connecting') unveil();
   document.body.dataset.state = state;
   document.title = [several && chosenCamera(), state !== 'live' && title, 'perch'].filter(Boolean).join(' – ');
   find('title').textContent = title;
@@ -114,6 +118,10 @@ function showState(connectionState, detail) {
   // Another camera may be there now, or the same one with other values.
   if (state === 'live' || state === 'mjpeg') loadControls().then((view) => view?.ask(chosenCamera() ?? cameras[0]));
   wakeBar();
+}
+
+function unveil() {
+  document.body.classList.remove('fresh');
 }
 
 /** A video element goes black with its session, so what it showed is copied in time. */

@@ -5,14 +5,19 @@ use std::sync::Arc;
 use bytes::Bytes;
 use openh264::OpenH264API;
 use openh264::encoder::{
-    BitRate, Complexity, Encoder as Library, EncoderConfig, FrameRate, FrameType, IntraFramePeriod, Profile,
-    RateControlMode, UsageType,
+    BitRate, Complexity, Encoder as Library, EncoderConfig, FrameRate, FrameType, IntraFramePeriod, MatrixCoefficients,
+    Profile, RateControlMode, UsageType, VuiConfig,
 };
 use openh264::formats::YUVSlices;
 
 use super::{EncodeError, Encoder};
 use crate::media::access_unit::AccessUnit;
 use crate::media::frame::{Frame, PixelFormat};
+
+/// What perch's pictures are, of every size: sRGB's colours by BT.601's matrix in the range of television, as JPEG and webcams
+/// have it (Linux's `V4L2_COLORSPACE_SRGB`; the slate and the test picture are drawn so). A browser that is not told takes
+/// BT.709, and shows greens and reds otherwise.
+const COLOURS: VuiConfig = VuiConfig::bt709().matrix_coefficients(MatrixCoefficients::Smpte170M);
 
 /// An OpenH264 encoder for I420 frames of one size.
 pub struct OpenH264Encoder {
@@ -39,7 +44,8 @@ impl OpenH264Encoder {
             .max_frame_rate(FrameRate::from_hz(framerate as f32))
             .skip_frames(false)
             .num_threads(1)
-            .intra_frame_period(IntraFramePeriod::from_num_frames(0));
+            .intra_frame_period(IntraFramePeriod::from_num_frames(0))
+            .vui(COLOURS);
         let library = Library::with_api_config(OpenH264API::from_source(), config)?;
         let mut encoder = Self { library, size };
         // The library would write its warnings straight to standard error, in a form of its own.

@@ -126,11 +126,16 @@ impl Node {
         let (width, height) = (number(wish.size.0), number(wish.size.1));
         let pixelformat = u32::from_le_bytes(wish.fourcc);
         let (bytesperline, sizeimage) = (number(wish.stride), number(wish.size_bytes));
+        // What goes to an encoder is said to be as `encode::openh264`'s is, for it to write it down; of a capture queue the driver says.
+        let colorspace = match queue {
+            Queue::Output { .. } => v4l2_colorspace_V4L2_COLORSPACE_SMPTE170M,
+            Queue::Capture { .. } => v4l2_colorspace_V4L2_COLORSPACE_DEFAULT,
+        };
         if queue.is_multi_planar() {
             // SAFETY: all bytes are zero, which is valid for each member of the union.
             let mut pix = unsafe { format.fmt.pix_mp };
             (pix.width, pix.height, pix.pixelformat) = (width, height, pixelformat);
-            pix.field = v4l2_field_V4L2_FIELD_NONE;
+            (pix.field, pix.colorspace) = (v4l2_field_V4L2_FIELD_NONE, colorspace);
             pix.num_planes = 1;
             pix.plane_fmt[0] = v4l2_plane_pix_format { sizeimage, bytesperline, reserved: [0; 6] };
             format.fmt.pix_mp = pix;
@@ -138,7 +143,7 @@ impl Node {
             // SAFETY: as above.
             let mut pix = unsafe { format.fmt.pix };
             (pix.width, pix.height, pix.pixelformat) = (width, height, pixelformat);
-            pix.field = v4l2_field_V4L2_FIELD_NONE;
+            (pix.field, pix.colorspace) = (v4l2_field_V4L2_FIELD_NONE, colorspace);
             (pix.sizeimage, pix.bytesperline) = (sizeimage, bytesperline);
             format.fmt.pix = pix;
         }

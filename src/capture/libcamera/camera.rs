@@ -14,6 +14,7 @@ use libcamera::camera::{
     ActiveCamera, Camera, CameraConfiguration, CameraConfigurationStatus, Orientation, SensorConfiguration,
 };
 use libcamera::camera_manager::CameraManager;
+use libcamera::color_space::ColorSpace;
 use libcamera::framebuffer::{AsFrameBuffer as _, FrameMetadataStatus};
 use libcamera::framebuffer_allocator::{FrameBuffer, FrameBufferAllocator};
 use libcamera::geometry::Size;
@@ -294,6 +295,8 @@ fn configure(
         let side = |pixels: usize| u32::try_from(pixels).unwrap_or(u32::MAX);
         stream.set_size(Size::new(side(config.resolution.width), side(config.resolution.height)));
         stream.set_buffer_count(BUFFERS);
+        // As all of perch's pictures are: see `encode::openh264`.
+        stream.set_color_space(Some(ColorSpace::smpte170m()));
         *format
     };
     let orientation = settings::orientation(config);

@@ -24,7 +24,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import requests
-import urllib3
 from perch_process import free_port, wait_until
 
 MIB = 1 << 20
@@ -32,8 +31,6 @@ SECTOR = 512
 # Where the FAT partition begins; see image/layout.
 BOOT = 4 * MIB
 UDP_PORTS = 6
-# Its name in the certificate is not the one that the forwarded port has; the root is checked by `is_trusted`.
-urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
 # Emulated, on a machine that does other things beside: only what never comes shall fail. What is typical is printed.
 PAGE_WITHIN = 1500
 SHELL_WITHIN = 900

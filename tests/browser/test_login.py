@@ -42,6 +42,12 @@ def picture_moves(view):
     wait_until(lambda: (view.page.wait_for_timeout(50), view.clock())[1] not in (first, None), 10, "the picture moves")
 
 
+def test_the_form_waits_for_its_script(locked, watch):
+    """The browser itself would send it without the password, and lead back here: seen where the script took its time."""
+    view = watch(locked.url + "/claim", java_script_enabled=False)
+    wait_until(view.page.get_by_role("button").is_disabled, 10, "nothing can be sent yet")
+
+
 def test_a_camera_is_claimed_on_a_phone_and_the_picture_moves(locked, watch):
     view = watch(locked.url, viewport=PHONE)
     view.wait("document.title.startsWith('Claim')")

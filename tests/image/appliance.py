@@ -1,8 +1,11 @@
-"""The appliance in an emulated Raspberry Pi 3: a card, the machine that starts from it, and a shell in it.
+"""The appliance in an emulated machine: a card, the machine that starts from it, and a shell in it.
 
 Kernel, device tree, initrd and command line are read from the card's own FAT partition, as the Pi's firmware would. QEMU
 has no such firmware, so what `config.txt` says is not tried. Two things are added to the command line: where the console
-is, and that systemd keeps a root shell on the second serial line (which who holds the card could do as well).
+is, and that systemd keeps a root shell on a line of its own (which who holds the card could do as well).
+
+There are two machines: a Raspberry Pi 3, and one that QEMU emulates several times as quickly, with the same kernel and the
+same card in it.
 """
 
 from __future__ import annotations
@@ -16,20 +19,18 @@ import socket
 import ssl
 import subprocess
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import requests
-import urllib3
 from perch_process import free_port, wait_until
 
 MIB = 1 << 20
 SECTOR = 512
 # Where the FAT partition begins; see image/layout.
 BOOT = 4 * MIB
-DEVICE_TREE = "bcm2837-rpi-3-b.dtb"
 UDP_PORTS = 6
-# Its name in the certificate is not the one that the forwarded port has; the root is checked by `is_trusted`.
-urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
 # Emulated, on a machine that does other things beside: only what never comes shall fail. What is typical is printed.
 PAGE_WITHIN = 1500
 SHELL_WITHIN = 900
@@ -100,46 +101,89 @@ class Card:
         return [(int.from_bytes(n[:4], "little"), int.from_bytes(n[4:], "little")) for n in numbers]
 
 
+@dataclass(frozen=True)
+class Board:
+    """An emulated machine."""
+
+    qemu: tuple[str, ...]
+    # QEMU's arguments for a card with this path, a console in this file, and a shell at this socket.
+    parts: Callable[[Path, Path, Path], list[str]]
+    network: str
+    # What is added to the command line of the kernel, and the shell's line there.
+    words: tuple[str, ...]
+    shell: str
+    device_tree: str | None = None
+
+
+RASPBERRY_PI_3 = Board(
+    qemu=("-M", "raspi3b"),
+    parts=lambda card, console, shell: [
+        "-drive", f"file={card},if=sd,format=raw",
+        "-serial", f"file:{console}", "-serial", f"unix:{shell},server=on,wait=off",
+    ],
+    network="usb-net",
+    words=(
+        # QEMU's watchdog of the Pi resets the machine as soon as it is armed (hw/misc/bcm2835_powermgt.c).
+        "systemd.watchdog_sec=off",
+        # Four processors are emulated, and there are fewer: those that wait for one that does not run cost minutes.
+        "isolcpus=2,3",
+    ),
+    # The Pi's own first line is Bluetooth's in its device tree: good enough for the kernel to print on.
+    shell="ttyS1",
+    device_tree="bcm2837-rpi-3-b.dtb",
+)  # fmt: skip
+
+VIRTUAL = Board(
+    # The Pi 3's processor, and as much memory as the smallest board has.
+    qemu=("-M", "virt", "-cpu", "cortex-a53", "-smp", "2", "-m", "512"),
+    parts=lambda card, console, shell: [
+        "-drive", f"file={card},if=none,id=card,format=raw", "-device", "virtio-blk-pci,drive=card",
+        "-serial", f"file:{console}",
+        "-chardev", f"socket,id=shell,path={shell},server=on,wait=off",
+        "-device", "virtio-serial-pci", "-device", "virtconsole,chardev=shell",
+    ],
+    network="virtio-net-pci,romfile=",
+    # With it, the kernel's pages would be taken away at each return from it, which costs the emulation as much as all the rest.
+    words=("nokaslr",),
+    shell="hvc0",
+)  # fmt: skip
+
+
 class Appliance:
     """A machine that starts from a card. The ports of perch's pictures are the same inside and outside, so that what it
     announces is what a browser here can reach; the page's is not."""
 
     starts = itertools.count(1)
 
-    def __init__(self, card: Card, folder: Path, udp_first: int | None = None, append: str = ""):
+    def __init__(self, card: Card, folder: Path, board: Board = VIRTUAL, udp_first: int | None = None, append: str = ""):
         self.card = card
         self.folder = folder / f"start-{next(self.starts)}"
         self.folder.mkdir(parents=True)
         self.console = self.folder / "console.log"
-        self.port, self.tls_port = free_port(), free_port()
+        self.port = free_port()
+        self.tls_port = next(port for port in iter(free_port, None) if port != self.port)
         # perch leads from HTTP to HTTPS without a port, which is another one here: so the page is asked for by HTTPS.
         self.http = f"http://127.0.0.1:{self.port}"
         self.url = f"https://127.0.0.1:{self.tls_port}"
-        self.udp_first = udp_first
-        for name in ("kernel", "initrd", DEVICE_TREE):
+        for name in filter(None, ("kernel", "initrd", board.device_tree)):
             (self.folder / name).write_bytes(card.read(name))
         forwards = [f"tcp:127.0.0.1:{self.port}-:80", f"tcp:127.0.0.1:{self.tls_port}-:443"]
         if udp_first:
             forwards += [f"udp:127.0.0.1:{port}-:{port}" for port in range(udp_first, udp_first + UDP_PORTS)]
         words = card.read("cmdline.txt").decode().split()
         words.remove("quiet")
-        # The Pi's own first line is Bluetooth's in its device tree: good enough for the kernel to print on.
-        words = ["console=ttyAMA0", *words, "systemd.debug_shell=ttyS1", "systemd.journald.forward_to_kmsg=1", "systemd.journald.max_level_kmsg=info"]
-        # QEMU's watchdog of the Pi resets the machine as soon as it is armed (hw/misc/bcm2835_powermgt.c).
-        words += ["printk.devkmsg=on", "loglevel=7", "systemd.watchdog_sec=off", append]
-        # Four processors are emulated, and there are fewer: those that wait for one that does not run cost minutes.
-        words.append("isolcpus=2,3")
+        words = ["console=ttyAMA0", *words, *board.words, f"systemd.debug_shell={board.shell}", append]
+        words += ["systemd.journald.forward_to_kmsg=1", "systemd.journald.max_level_kmsg=info", "printk.devkmsg=on", "loglevel=7"]
         self._serial = self.folder / "shell"
         self.started = time.monotonic()
         self.process = subprocess.Popen(
             [
-                "qemu-system-aarch64", "-M", "raspi3b", "-nodefaults", "-display", "none", "-no-reboot",
-                "-kernel", self.folder / "kernel", "-initrd", self.folder / "initrd", "-dtb", self.folder / DEVICE_TREE,
-                "-append", " ".join(words),
-                "-drive", f"file={card.path},if=sd,format=raw",
-                "-serial", f"file:{self.console}", "-serial", f"unix:{self._serial},server=on,wait=off",
+                "qemu-system-aarch64", *board.qemu, "-nodefaults", "-display", "none", "-no-reboot",
+                "-kernel", self.folder / "kernel", "-initrd", self.folder / "initrd",
+                *(["-dtb", self.folder / board.device_tree] if board.device_tree else []),
+                "-append", " ".join(words), *board.parts(card.path, self.console, self._serial),
                 "-netdev", ",".join(["user,id=net", *(f"hostfwd={forward}" for forward in forwards)]),
-                "-device", "usb-net,netdev=net",
+                "-device", f"{board.network},netdev=net",
             ],
             stdin=subprocess.DEVNULL,
             stdout=(self.folder / "qemu.log").open("wb"),
@@ -170,9 +214,19 @@ class Appliance:
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def log(self, lines: int = 80) -> str:
-        """The end of the console."""
-        text = self.console.read_text(errors="replace") if self.console.exists() else ""
-        return "\n".join((text + (self.folder / "qemu.log").read_text(errors="replace")).splitlines()[-lines:])
+        """The end of the console, and what QEMU said."""
+        said = (self.folder / "qemu.log").read_text(errors="replace").splitlines()
+        # A machine that asks for the time finds nobody where there is no network.
+        said = [line for line in said if "Slirp: Failed to send packet" not in line]
+        return "\n".join(self._console().splitlines()[-lines:] + said[-20:])
+
+    def _console(self) -> str:
+        return self.console.read_text(errors="replace") if self.console.exists() else ""
+
+    def reached(self, words: str) -> float | None:
+        """When the console said this, in seconds since the kernel's own start; nothing when it has not."""
+        found = re.search(rf"^\[ *([\d.]+)\] .*{re.escape(words)}", self._console(), re.M)
+        return float(found[1]) if found else None
 
     def check(self):
         if self.process.poll() is not None:
@@ -181,8 +235,11 @@ class Appliance:
     def answers(self) -> bool:
         """Whether anything serves the page."""
         self.check()
+        # QEMU takes a connection at once and hands it on ever more rarely while nothing answers inside: so the first ones are
+        # given up soon, or it would be seen late.
+        patience = 2 if time.monotonic() - self.started < 120 else 20
         try:
-            requests.get(self.http + "/healthz", timeout=10).raise_for_status()
+            requests.get(self.http + "/healthz", timeout=patience).raise_for_status()
             return requests.get(self.url + "/login", timeout=20, verify=False).status_code < 500
         except requests.RequestException:
             return False

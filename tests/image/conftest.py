@@ -50,7 +50,7 @@ def image() -> Path:
 
 @pytest.fixture(scope="session")
 def card(image, folder):
-    """The card that the tests in test_first_boot.py use one after another."""
+    """The card that the tests of one owner's story use one after another."""
     return Card(image, folder / "card.img")
 
 
@@ -60,12 +60,6 @@ def chance(request, progress):
     seed = seed if seed is not None else random.SystemRandom().randrange(1 << 32)
     progress(f"the power is cut by --seed {seed}")
     return random.Random(seed)
-
-
-@pytest.fixture(scope="session")
-def pace():
-    """How many seconds the last start took until the page was served."""
-    return {"page": 60.0}
 
 
 @pytest.fixture

@@ -8,6 +8,8 @@ form.addEventListener('submit', (event) => {
   event.preventDefault();
   send();
 });
+// Until here the browser itself would send the form, and lead back to it with empty fields.
+form.querySelector('button').disabled = false;
 for (const account of form.querySelectorAll('[name="account"]')) {
   // A password manager keeps one password for each.
   account.addEventListener('change', () => { find('username').value = account.value; });

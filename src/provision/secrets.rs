@@ -37,18 +37,32 @@ pub(super) fn restore(settings: &mut Table, kept: &Table) -> Option<String> {
     for (section, list, name, secret) in SECRETS {
         let Some(now) = settings.get_mut(section).and_then(|now| now.get_mut(list)?.as_array_mut()) else { continue };
         for table in now.iter_mut().filter_map(Value::as_table_mut) {
-            if !table.get(secret).and_then(Value::as_str).is_some_and(is_blanked) {
-                continue;
-            }
+            let Some(now) = table.get(secret).and_then(Value::as_str) else { continue };
             let owner = table.get(name).cloned();
             let known = tables(kept, section, list).find(|kept| kept.get(name) == owner.as_ref());
-            match known.and_then(|kept| kept.get(secret)) {
-                Some(value) => table.insert(secret.to_owned(), value.clone()),
-                None => return Some(owner.map_or_else(String::new, |owner| owner.to_string())),
-            };
+            let known = known.and_then(|kept| kept.get(secret)).filter(|kept| stands_for(now, kept.as_str()));
+            match known {
+                Some(value) => {
+                    table.insert(secret.to_owned(), value.clone());
+                }
+                None if is_blanked(now) => return Some(owner.map_or_else(String::new, |owner| owner.to_string())),
+                None => (),
+            }
         }
     }
     restore_cameras(settings, kept)
+}
+
+/// Whether what stands on the card is the secret that was kept, with stars over it: all of it, or its one end, which is what a
+/// power cut can leave of the overwriting where a secret lies across two of the card's sectors.
+fn stands_for(now: &str, kept: Option<&str>) -> bool {
+    let is_torn = |kept: &str| {
+        let (head, tail) = (now.trim_end_matches('*'), now.trim_start_matches('*'));
+        now.len() == kept.len()
+            && head.len().min(tail.len()) < now.len()
+            && (kept.starts_with(head) || kept.ends_with(tail))
+    };
+    is_blanked(now) || kept.is_some_and(is_torn)
 }
 
 fn restore_cameras(settings: &mut Table, kept: &Table) -> Option<String> {
@@ -59,15 +73,17 @@ fn restore_cameras(settings: &mut Table, kept: &Table) -> Option<String> {
     };
     for camera in cameras {
         let Some(now) = source(camera) else { continue };
-        if !password(&now).is_some_and(|password| is_blanked(&now[password])) {
-            continue;
-        }
+        let Some(secret) = password(&now).map(|range| &now[range]) else { continue };
         let (Ok(shown), Some(camera)) = (now.parse::<SourceSpec>(), camera.as_table_mut()) else { continue };
         let is_same = |known: &String| known.parse().is_ok_and(|known: SourceSpec| known.masked() == shown.masked());
-        match known.iter().find(|known| is_same(known)) {
-            Some(known) => camera.insert("source".to_owned(), Value::String(known.clone())),
-            None => return Some(shown.to_string()),
-        };
+        let is_meant = |known: &String| stands_for(secret, password(known).map(|range| &known[range]));
+        match known.iter().find(|known| is_same(known) && is_meant(known)) {
+            Some(known) => {
+                camera.insert("source".to_owned(), Value::String(known.clone()));
+            }
+            None if is_blanked(secret) => return Some(shown.to_string()),
+            None => (),
+        }
     }
     None
 }

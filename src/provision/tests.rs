@@ -109,6 +109,28 @@ fn a_cut_between_keeping_and_blanking_is_made_good_at_the_next_start() {
 }
 
 #[test]
+fn a_cut_in_the_middle_of_a_secret_is_made_good_at_the_next_start() {
+    let camera = "[camera]\nsource = 'rtsp://me:hidden@cam/1'\n";
+    for (text, whole, torn) in [
+        (CARD, "correct horse", "********horse"),
+        (CARD, "correct horse", "correct h****"),
+        (camera, "hidden", "**dden"),
+    ] {
+        let appliance = Appliance::new("torn");
+        appliance.start(Some(text));
+        let in_force = appliance.text("state/perch.toml");
+        assert_eq!(appliance.start(Some(&text.replace(whole, torn))).1, "");
+        assert_eq!(appliance.text("state/perch.toml"), in_force, "{torn}");
+        assert!(!appliance.text("card/perch.toml").contains(&torn.replace('*', "")), "the rest of it");
+    }
+    // Another password, with a star in it, is no part of the one that was kept.
+    let appliance = Appliance::new("torn");
+    appliance.start(Some(CARD));
+    appliance.start(Some(&CARD.replace("correct horse", "***aker horse")));
+    assert!(appliance.text("run/wifi.conf").contains("psk=\"***aker horse\""));
+}
+
+#[test]
 fn every_form_of_a_secret_is_overwritten_and_the_file_stays_a_file_of_settings() {
     for secret in ["'correct horse'", "\"correct\\u0020horse\"", "'''correct horse'''", "\"\"\"\ncorrect horse\"\"\""] {
         let appliance = Appliance::new("forms");

@@ -36,7 +36,7 @@ use crate::base::clock::Timestamp;
 
 /// For the TLS handshake.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
-/// Handshakes that one address may begin at once, and how soon one more: a handshake costs about a millisecond on a Pi.
+/// Handshakes that one address may begin at once, and how soon one more: each costs a key exchange and a signature.
 const HANDSHAKES: u32 = 128;
 const HANDSHAKE_REFILL: Duration = Duration::from_millis(25);
 /// Most bytes of a request's head.

@@ -3,8 +3,6 @@
 //! Cameras that can do this themselves do it without cost; this is for all others, and for quarter turns. Which of the
 //! two it is, the source says.
 
-use std::ops::Range;
-
 use super::convert::{ConvertError, check, split};
 use crate::media::frame::{Frame, FramePool, PixelFormat, packed_size};
 
@@ -21,7 +19,7 @@ pub struct Orientation {
 
 /// Side of the blocks in which a picture is turned: their rows and columns fit into the fastest cache.
 const BLOCK: usize = 32;
-/// Bytes of a word, and the side of the squares that are turned in words.
+/// Bytes of a word.
 const WORD: usize = 8;
 
 impl Orientation {
@@ -95,62 +93,21 @@ impl Orientation {
         }
     }
 
-    /// What was a row is a column now.
     fn turn(self, from: &[u8], stride: usize, (width, height): (usize, usize), to: &mut [u8]) {
+        // What was a row is a column now.
         for top in (0..width).step_by(BLOCK) {
             for left in (0..height).step_by(BLOCK) {
-                let (bottom, right) = ((top + BLOCK).min(width), (left + BLOCK).min(height));
-                for y in (top..bottom).step_by(WORD) {
-                    for x in (left..right).step_by(WORD) {
-                        if y + WORD <= bottom && x + WORD <= right {
-                            self.turn_square(from, stride, (width, height), (x, y), to);
-                        } else {
-                            self.turn_pixels(from, stride, (width, height), (x..right, y..bottom), to);
-                        }
+                let columns = left..(left + BLOCK).min(height);
+                for y in top..(top + BLOCK).min(width) {
+                    let x_from = if self.from_right { width - 1 - y } else { y };
+                    for (x, to) in columns.clone().zip(&mut to[y * height + columns.start..y * height + columns.end]) {
+                        let y_from = if self.from_bottom { height - 1 - x } else { x };
+                        *to = from[y_from * stride + x_from];
                     }
                 }
             }
         }
     }
-
-    /// The square of eight by eight pixels that is shown from `(x, y)` on.
-    fn turn_square(self, from: &[u8], stride: usize, size: (usize, usize), (x, y): (usize, usize), to: &mut [u8]) {
-        let (width, height) = size;
-        let column = if self.from_right { width - y - WORD } else { y };
-        let mut square: [u64; WORD] = std::array::from_fn(|index| {
-            let row = if self.from_bottom { height - 1 - x - index } else { x + index };
-            let word = word(&from[row * stride + column..]);
-            if self.from_right { word.swap_bytes() } else { word }
-        });
-        transpose(&mut square);
-        for (index, word) in square.into_iter().enumerate() {
-            let at = (y + index) * height + x;
-            to[at..at + WORD].copy_from_slice(&word.to_le_bytes());
-        }
-    }
-
-    /// At the right and lower edges, at most eight by eight pixels.
-    fn turn_pixels(
-        self,
-        from: &[u8],
-        stride: usize,
-        (width, height): (usize, usize),
-        (columns, rows): (Range<usize>, Range<usize>),
-        to: &mut [u8],
-    ) {
-        for y in rows.take(WORD) {
-            let x_from = if self.from_right { width - 1 - y } else { y };
-            for x in columns.clone().take(WORD) {
-                let y_from = if self.from_bottom { height - 1 - x } else { x };
-                to[y * height + x] = from[y_from * stride + x_from];
-            }
-        }
-    }
-}
-
-/// The first eight bytes, the first as the lowest.
-fn word(bytes: &[u8]) -> u64 {
-    bytes.first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes))
 }
 
 /// Writes a row from its end, in words as far as it goes.
@@ -162,20 +119,6 @@ fn mirror(from: &[u8], to: &mut [u8]) {
     }
     for (to, from) in first.iter_mut().zip(rest.iter().rev()) {
         *to = *from;
-    }
-}
-
-/// Rows and columns of a square of bytes change places: first single ones of each two by two, then pairs, then fours (H. S. Warren,
-/// Hacker's Delight, 2nd edition, 7-3).
-fn transpose(rows: &mut [u64; WORD]) {
-    for (apart, bits, lower) in
-        [(1, 8, 0x00ff_00ff_00ff_00ff_u64), (2, 16, 0x0000_ffff_0000_ffff), (4, 32, 0xffff_ffff)]
-    {
-        for index in (0..WORD).filter(|index| index & apart == 0) {
-            let (upper_row, lower_row) = (rows[index], rows[index + apart]);
-            rows[index] = (upper_row & lower) | ((lower_row & lower) << bits);
-            rows[index + apart] = ((upper_row >> bits) & lower) | (lower_row & !lower);
-        }
     }
 }
 
@@ -203,6 +146,16 @@ mod tests {
     fn mirrors() {
         assert_eq!(shown(true, false, 0), ((4, 2), vec![4, 3, 2, 1, 8, 7, 6, 5], vec![2, 1]));
         assert_eq!(shown(false, true, 0), ((4, 2), vec![5, 6, 7, 8, 1, 2, 3, 4], vec![1, 2]));
+    }
+
+    #[test]
+    fn rows_of_any_width_are_mirrored_whole() {
+        for width in [1, 7, 8, 9, 67] {
+            let from: Vec<u8> = (0..width).collect();
+            let mut to = vec![0; from.len()];
+            mirror(&from, &mut to);
+            assert!(to.iter().rev().eq(&from), "{width}: {to:?}");
+        }
     }
 
     #[test]

@@ -222,27 +222,29 @@ struct Mosaic {
     columns: usize,
     /// Means of each plane's squares.
     means: [Vec<u8>; 3],
+    /// Sum and number of the pixels in one row of squares, while it is looked at.
+    sums: Vec<(u32, u32)>,
 }
 
 impl Mosaic {
     fn new((width, height): (usize, usize)) -> Self {
         let side = (height / 2).div_ceil(MOSAIC_ROWS).max(4);
         let (columns, rows) = (width.div_ceil(2).div_ceil(side), height.div_ceil(2).div_ceil(side));
-        Self { side, columns, means: std::array::from_fn(|_| vec![0; columns * rows]) }
+        Self { side, columns, means: std::array::from_fn(|_| vec![0; columns * rows]), sums: vec![(0, 0); columns] }
     }
 
     fn look(&mut self, canvas: &mut Canvas<'_>) {
         for (index, (plane, means)) in canvas.planes.iter().zip(&mut self.means).enumerate() {
             let side = if index == 0 { self.side * 2 } else { self.side };
             for (row, means) in plane.bytes.chunks(plane.width.max(1) * side).zip(means.chunks_mut(self.columns)) {
-                let mut sums = vec![(0_u32, 0_u32); self.columns];
+                self.sums.fill((0, 0));
                 for row in row.chunks(plane.width.max(1)) {
-                    for ((sum, count), part) in sums.iter_mut().zip(row.chunks(side)) {
+                    for ((sum, count), part) in self.sums.iter_mut().zip(row.chunks(side)) {
                         *sum += part.iter().map(|value| u32::from(*value)).sum::<u32>();
                         *count += part.len() as u32;
                     }
                 }
-                for (mean, (sum, count)) in means.iter_mut().zip(sums) {
+                for (mean, &(sum, count)) in means.iter_mut().zip(&self.sums) {
                     *mean = u8::try_from(sum / count.max(1)).unwrap_or(u8::MAX);
                 }
             }

@@ -93,6 +93,15 @@ def test_controls_are_reached_with_the_tab_key(view):
     assert reached == wanted
 
 
+def test_words_and_buttons_appear_while_the_picture_takes_its_time(perch, watch):
+    view = watch("about:blank")
+    view.page.route("**/offer", lambda route: None)  # it is never answered
+    view.page.goto(perch.url, wait_until="commit")
+    view.page.locator("#status").wait_for(state="visible", timeout=10_000)
+    assert view.words() == "Connecting"
+    assert view.page.locator("#show-help").is_visible()
+
+
 def test_status_is_announced(view):
     assert view.page.get_attribute("#status", "role") == "status"
     assert view.words() == "Live"

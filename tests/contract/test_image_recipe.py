@@ -53,6 +53,18 @@ def test_imager_is_told_what_is_in_the_file(board, tmp_path):
     assert kind == "data:image/svg+xml" and base64.b64decode(icon) == (ROOT / "web/static/icon.svg").read_bytes()
 
 
+def test_the_radio_is_told_apart_by_what_it_is():
+    """networkd takes the first file that fits: the access point's before the station's, which says nothing of its kind."""
+    files = sorted(path.name for path in (OVERLAY / "etc/systemd/network").iterdir())
+    own, station = "15-access-point.network", "20-wlan.network"
+    assert files.index(own) < files.index(station)
+    match = unit(f"etc/systemd/network/{own}")
+    assert dict(match["Match"]) == {"Type": "wlan", "WLANInterfaceType": "ap"} and match["Network"]["DHCPServer"] == "yes"
+    for kind in ("ether", "wlan"):
+        network = unit(f"etc/systemd/network/20-{kind}.network")["Network"]
+        assert (network["DHCP"], network["MulticastDNS"]) == ("yes", "yes")
+
+
 def test_the_camera_is_found_by_name_and_by_kind():
     assert (OVERLAY / "etc/hostname").read_text().strip() == "perch"
     assert unit("etc/systemd/resolved.conf.d/perch.conf")["Resolve"]["MulticastDNS"] == "yes"
@@ -63,6 +75,30 @@ def test_the_camera_is_found_by_name_and_by_kind():
         assert "%H" in service["Name"]
         services[service["Type"]] = service["Port"]
     assert services == {"_http._tcp": "80", "_https._tcp": "443", "_perch._tcp": "80"}
+
+
+def test_what_looks_after_the_network_and_perch_mean_the_same_files():
+    perch = unit("etc/systemd/system/perch.service")["Service"]
+    network = unit("etc/systemd/system/perch-network.service")
+    service = network["Service"]
+    flags = dict(re.findall(r"--(\w+) (\S+)", perch["ExecStart"]))
+    assert flags["wifi"] == f"/run/{service['RuntimeDirectory']}/wifi.json"
+    assert flags["wishes"] == f"/run/{perch['RuntimeDirectory']}"
+    help_text = (ROOT / "src/network/mod.rs").read_text()
+    for path in (flags["wishes"], f"/run/{service['RuntimeDirectory']}", "/run/perch/device.toml", "/data/settings"):
+        assert f'default_value = "{path}"' in help_text, path
+    # Each is in the other's group, and leaves to it what it is to read.
+    assert (perch["RuntimeDirectoryMode"], perch["Group"], service["Group"]) == ("0770", "perch", "perch")
+    assert service["UMask"] == "0027" and service["CapabilityBoundingSet"] == "CAP_NET_BIND_SERVICE"
+    # The page comes first, and nothing waits for this.
+    assert "perch.service" in network["Unit"]["After"] and "Before" not in network["Unit"]
+    radio = unit("etc/systemd/system/perch-wifi.service")["Service"]
+    config = (OVERLAY / "usr/share/perch/wpa_supplicant.conf").read_text()
+    assert f"ctrl_interface=/run/{radio['RuntimeDirectory']}\n" in config
+    assert "-c/usr/share/perch/wpa_supplicant.conf -iwlan0" in radio["ExecStart"]
+    script = (ROOT / "scripts/image").read_text()
+    for name in ("perch-network.service", "perch-wifi.service"):
+        assert re.search(rf"systemctl --root.* enable [^&|]*{re.escape(name)}", script, re.S), name
 
 
 def test_every_board_is_whole():

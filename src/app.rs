@@ -30,6 +30,7 @@ use crate::encode;
 use crate::http::{self, Operations, Router, Server, Tls};
 use crate::platform::panel::{Situation, Wish};
 use crate::platform::systemd::Notifier;
+use crate::platform::wifi::{Phase, WifiSetup};
 use crate::platform::wishes::Wishes;
 use crate::platform::{gpio, state_dir};
 use crate::support;
@@ -64,6 +65,7 @@ pub struct Builder {
     cameras: OneOrMore<(capture::Config, SourceFactory)>,
     router: Router,
     wishes: Option<Wishes>,
+    wifi: Option<Arc<WifiSetup>>,
 }
 
 impl Builder {
@@ -86,6 +88,13 @@ impl Builder {
     #[must_use]
     pub fn with_wishes(mut self, wishes: Option<Wishes>) -> Self {
         self.wishes = wishes;
+        self
+    }
+
+    /// Lets the owner choose a Wi-Fi there.
+    #[must_use]
+    pub fn with_wifi(mut self, wifi: Option<WifiSetup>) -> Self {
+        self.wifi = wifi.map(Arc::new);
         self
     }
 
@@ -123,7 +132,7 @@ impl Builder {
     /// When the port cannot be bound, routes collide, or the system lacks what is needed. A camera that is absent is
     /// no error.
     pub fn start(self) -> Result<App, StartError> {
-        let Self { config, cameras, router, wishes } = self;
+        let Self { config, cameras, router, wishes, wifi } = self;
         let shutdown = Shutdown::new();
         let runtimes = Runtimes::start()?;
         let state_dir = state_dir::find();
@@ -139,7 +148,7 @@ impl Builder {
             .and_then(|sessions| {
                 let tls = tls(&config.http, state_dir.as_deref())?;
                 let (cameras, door) = (cameras.clone(), door.clone());
-                let operations = operations(wishes, config.clone(), cameras.clone());
+                let operations = operations(wishes, wifi.clone(), config.clone(), cameras.clone());
                 let parts = http::Parts { cameras, sessions: sessions.clone(), router, door, tls, operations };
                 Ok((sessions, Server::start(&config.http, &config.web, parts, runtimes.front.handle())?))
             });
@@ -164,6 +173,7 @@ impl Builder {
             sessions: sessions.clone(),
             privacy: Arc::clone(&privacy),
             door: door.clone(),
+            wifi,
         });
         let gpio = gpio::start(&config.gpio, panel, shutdown.clone());
         Ok(App { shutdown, cameras, threads, gpio, sessions, server, runtimes, privacy, door })
@@ -206,7 +216,7 @@ fn tls(config: &http::Config, state_dir: Option<&Path>) -> Result<Option<Tls>, h
 }
 
 /// What the owner may want of the machine.
-fn operations(wishes: Option<Wishes>, config: Config, cameras: Cameras) -> Operations {
+fn operations(wishes: Option<Wishes>, wifi: Option<Arc<WifiSetup>>, config: Config, cameras: Cameras) -> Operations {
     let support = Box::new(move || {
         let words = cameras.iter().fold(String::new(), |mut words, camera| {
             let _ = writeln!(words, "{}: {:?}", camera.name(), camera.status());
@@ -214,7 +224,7 @@ fn operations(wishes: Option<Wishes>, config: Config, cameras: Cameras) -> Opera
         });
         support::bundle(&config, &words)
     });
-    Operations { wishes, support }
+    Operations { wishes, wifi, support }
 }
 
 /// The door, where the settings ask for one, and words about it.
@@ -280,6 +290,7 @@ struct Panel {
     sessions: Sessions,
     privacy: Arc<Privacy>,
     door: Option<Arc<Door>>,
+    wifi: Option<Arc<WifiSetup>>,
 }
 
 impl gpio::Device for Panel {
@@ -288,6 +299,8 @@ impl gpio::Device for Panel {
         let is_any = |state| self.cameras.iter().any(|camera| camera.status().state == state);
         if self.privacy.is_on() {
             Situation::Private
+        } else if self.wifi.as_ref().is_some_and(|wifi| wifi.status().phase == Phase::AccessPoint) {
+            Situation::AccessPoint
         } else if self.cameras.iter().any(Camera::is_faulty) {
             Situation::Fault
         } else if is_any(State::Starting) {
@@ -329,7 +342,7 @@ impl App {
             let source: SourceFactory = Box::new(move || opener.borrow_mut().open());
             (camera, source)
         });
-        Builder { config, cameras, router: Router::new(), wishes: None }
+        Builder { config, cameras, router: Router::new(), wishes: None, wifi: None }
     }
 
     /// Where the page is served.

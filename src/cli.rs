@@ -15,6 +15,7 @@ use crate::capture::worker::Backend;
 use crate::capture::{self, Resolution, SourceSpec};
 use crate::config::{Config, ConfigError};
 use crate::http;
+use crate::network;
 use crate::process::colorspace::Colorspace;
 use crate::provision::Places;
 
@@ -82,6 +83,10 @@ pub struct Flags {
     #[arg(long, value_name = "DIR")]
     pub wishes: Option<PathBuf>,
 
+    /// What the appliance's `perch network` says about Wi-Fi; its image sets this
+    #[arg(long, value_name = "FILE", requires = "wishes")]
+    pub wifi: Option<PathBuf>,
+
     /// Settings file to read instead of /etc/perch/perch.toml
     #[arg(long, global = true, value_name = "FILE")]
     pub config: Option<PathBuf>,
@@ -100,6 +105,8 @@ pub enum Command {
     Auth(AuthArgs),
     /// Take the settings from the appliance's card; the image's own start runs it
     Provision(Places),
+    /// Look after the appliance's network: its name, and Wi-Fi with the access point; its image runs it
+    Network(network::Places),
     /// Say which cameras and encoders this machine has
     Probe,
     /// Print what somebody needs who is to help: settings and logs, without secrets

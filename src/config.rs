@@ -235,7 +235,8 @@ impl Config {
             _ => None,
         });
         let credentials = self.webrtc.ice_servers.iter().map(|server| &*server.credential);
-        sources.chain(credentials).chain(self.device.wifi.iter().map(|wifi| &*wifi.password))
+        let wifi = self.device.wifi.iter().map(|wifi| &*wifi.password);
+        sources.chain(credentials).chain(wifi).chain([&*self.device.setup_password])
     }
 
     /// All settings as TOML that [`parse`](Self::parse) reads, with secrets shown as `***`.
@@ -252,6 +253,9 @@ impl Config {
         }
         for wifi in shown.device.wifi.iter_mut().filter(|wifi| !wifi.password.is_empty()) {
             wifi.password = MASK.into();
+        }
+        if !shown.device.setup_password.is_empty() {
+            shown.device.setup_password = MASK.into();
         }
         toml::to_string(&shown).map_err(|error| ConfigError::Value {
             origin: "settings".into(),

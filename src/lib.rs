@@ -36,6 +36,7 @@ pub mod config;
 pub mod encode;
 pub mod http;
 pub mod media;
+pub mod network;
 pub mod platform;
 pub mod probe;
 pub mod process;

@@ -9,8 +9,9 @@ use perch::capture::worker;
 use perch::cli::{Cli, Command, ConfigCommand, WebCommand};
 use perch::config::{Config, ConfigError};
 use perch::platform::state_dir;
+use perch::platform::wifi::WifiSetup;
 use perch::platform::wishes::Wishes;
-use perch::{app, auth, http, probe, provision, support};
+use perch::{app, auth, http, network, probe, provision, support};
 
 fn main() -> ExitCode {
     allocator::set_up();
@@ -24,12 +25,16 @@ fn main() -> ExitCode {
         logging::start(cli.flags.log.unwrap_or_default());
         return provision::run(places).map_or_else(|error| fail(&error, 1), |()| ExitCode::SUCCESS);
     }
+    if let Some(Command::Network(places)) = &cli.command {
+        logging::start(cli.flags.log.unwrap_or_default());
+        return network::run(places).map_or_else(|error| fail(&error, 1), |()| ExitCode::SUCCESS);
+    }
     let config = match cli.load_config() {
         Ok(config) => config,
         Err(error) => return fail(&error, ConfigError::EXIT_CODE),
     };
     match &cli.command {
-        None | Some(Command::CameraWorker { .. } | Command::Provision(_)) => serve(&config, &cli),
+        None | Some(Command::CameraWorker { .. } | Command::Provision(_) | Command::Network(_)) => serve(&config, &cli),
         Some(Command::Auth(args)) => match auth::commands::run(args, state_dir::find()) {
             Ok(text) => print(&text),
             Err(error) => fail(&error, 1),
@@ -55,7 +60,10 @@ fn serve(config: &Config, cli: &Cli) -> ExitCode {
     logging::start(config.log.level.clone());
     let router = app::notice::router(cli.flags.notice.as_deref());
     let wishes = cli.flags.wishes.clone().map(Wishes::in_folder);
-    match App::builder(app::fitted_to_machine(config)).with_router(router).with_wishes(wishes).run() {
+    let flags = &cli.flags;
+    let wifi = flags.wifi.clone().zip(flags.wishes.clone()).map(|(status, wishes)| WifiSetup::new(status, wishes));
+    let builder = App::builder(app::fitted_to_machine(config)).with_router(router);
+    match builder.with_wishes(wishes).with_wifi(wifi).run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(&error, 1),
     }

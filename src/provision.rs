@@ -9,7 +9,7 @@
 //! it had when it was new. The mark that asks for it goes last, so a power cut repeats it.
 //!
 //! The files: `CARD/perch.toml`, the owner's; `STATE/perch.toml`, what is in force, secrets included; and for this
-//! run, in `RUN`: `perch.toml` for perch itself, `wifi.conf` for `wpa_supplicant`, `hostname`, `localtime`, and `notice`,
+//! run, in `RUN`: `perch.toml` for perch itself, `device.toml` for `perch network`, `hostname`, `localtime`, and `notice`,
 //! where something is wrong. Who starts what with these is the image's affair.
 
 use std::fs::{self, File, OpenOptions};
@@ -21,7 +21,9 @@ use clap::Args;
 use log::{info, warn};
 use toml::{Table, Value};
 
+use crate::base::durable;
 use crate::config::{Config, ConfigError};
+use crate::network;
 
 mod secrets;
 
@@ -121,7 +123,9 @@ fn forget(places: &Places) -> io::Result<()> {
     let mut file = File::create(&card)?;
     file.write_all(&new)?;
     file.sync_all()?;
-    absent_is_fine(fs::remove_file(places.state.join(FILE)))?;
+    for kept in [FILE, network::KEPT] {
+        absent_is_fine(fs::remove_file(places.state.join(kept)))?;
+    }
     File::open(&places.state)?.sync_all()?;
     fs::remove_file(places.state.join(RESET))?;
     File::open(&places.state)?.sync_all()
@@ -197,14 +201,14 @@ fn put_into_effect(places: &Places, mut settings: Table, problems: &mut Vec<Stri
         problems.push(error.to_string());
         Config::default()
     });
-    // perch itself has no need of the Wi-Fi's password.
+    // perch itself has no need of the Wi-Fi's password, and its group may read what is here.
     settings.remove("device");
     fs::create_dir_all(&places.run).map_err(at(&places.run))?;
+    let device = places.run.join("device.toml");
+    let text = toml::to_string(&config.device).unwrap_or_default();
+    durable::replace_private(&device, text.as_bytes()).map_err(at(&device))?;
     write(&places.run.join(FILE), toml::to_string(&settings).unwrap_or_default().as_bytes())?;
     write(&places.run.join("hostname"), config.device.hostname.as_deref().unwrap_or("perch").as_bytes())?;
-    if let Some(wifi) = config.device.wpa_supplicant() {
-        write(&places.run.join("wifi.conf"), wifi.as_bytes())?;
-    }
     let zone = config.device.time_zone.as_deref().unwrap_or("UTC");
     let zone = Path::new("/usr/share/zoneinfo").join(zone);
     if !zone.exists() {

@@ -20,11 +20,12 @@ const MOST_BYTES: usize = 1 << 20;
 /// Shorter secrets would be struck out of innocent words.
 const SHORTEST_SECRET: usize = 6;
 /// The units whose words are wanted.
-const UNITS: [&str; 6] = [
+const UNITS: [&str; 7] = [
     "--unit=perch.service",
     "--unit=perch-provision.service",
     "--unit=perch-wish.service",
     "--unit=perch-wifi.service",
+    "--unit=perch-network.service",
     "--unit=systemd-networkd.service",
     "--unit=data.mount",
 ];

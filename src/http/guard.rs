@@ -28,6 +28,8 @@ pub(super) enum Needs {
     Public,
     /// No login, but no other site's page either: logging in itself.
     OwnPage,
+    /// Somebody in the access point of an appliance that has no owner yet, or the owner; and no other site's page.
+    Setup,
     /// Somebody who may do this much, and no other site's page.
     Caller(Scope),
 }
@@ -63,7 +65,8 @@ impl Guard {
     /// refused, so that whoever sends it notices.
     pub(super) fn lead_to_https(&self, request: &Request) -> Option<Response> {
         let port = self.https.led_to?;
-        if request.is_secure || ALSO_WITHOUT_TLS.contains(&&*request.path) {
+        // In the access point no browser would take the certificate, and the air is encrypted.
+        if request.is_secure || request.is_at_access_point || ALSO_WITHOUT_TLS.contains(&&*request.path) {
             return None;
         }
         let host = origin::without_port(request.header(header::HOST).unwrap_or_default());
@@ -108,7 +111,15 @@ impl Guard {
             )));
         }
         let Some(door) = &self.door else { return Ok(Caller::ANYONE) };
-        let Needs::Caller(scope) = needs else { return Ok(Caller::default()) };
+        let scope = match needs {
+            Needs::Public | Needs::OwnPage => return Ok(Caller::default()),
+            // Who is in it has read its password from the camera's screen.
+            Needs::Setup if request.is_at_access_point && matches!(door.standing(), Standing::Unclaimed(_)) => {
+                return Ok(Caller::default());
+            }
+            Needs::Setup => Scope::Admin,
+            Needs::Caller(scope) => scope,
+        };
         match caller(Some(door), request) {
             Some(caller) if caller.may(scope) => Ok(caller),
             Some(caller) => {
@@ -171,6 +182,7 @@ fn stranger(request: &Request, standing: Standing) -> Response {
             let what = "log in first, or send a token as `Authorization: Bearer`";
             Response::error(StatusCode::UNAUTHORIZED, what).with(header::WWW_AUTHENTICATE, CHALLENGE)
         }
+        Standing::Unclaimed(_) if wants_page && request.is_at_access_point => lead("/wifi"),
         Standing::Unclaimed(_) if wants_page => lead("/claim"),
         Standing::Unclaimed(_) => {
             Response::error(StatusCode::FORBIDDEN, "this camera has no owner yet: open /claim in a browser near it")
@@ -226,6 +238,28 @@ mod tests {
         assert_eq!(status(&guard, &request(&[]), Needs::Caller(Scope::View)), StatusCode::FORBIDDEN);
         assert_eq!(status(&guard, &request(&[]), Needs::OwnPage), StatusCode::OK);
         assert_eq!(status(&guard, &request(&[]), Needs::Public), StatusCode::OK);
+    }
+
+    #[test]
+    fn in_the_access_point_of_a_camera_without_an_owner_wifi_can_be_set_up() {
+        let (guard, door) = locked();
+        let mut stranger = request(&[(header::ACCEPT, "text/html")]);
+        assert_eq!(status(&guard, &stranger, Needs::Setup), StatusCode::SEE_OTHER);
+        stranger.is_at_access_point = true;
+        assert_eq!(status(&guard, &stranger, Needs::Setup), StatusCode::OK);
+        let led = guard.admit(&stranger, Needs::Caller(Scope::View)).unwrap_err();
+        assert_eq!(led.headers()[header::LOCATION], "/wifi");
+        let mut foreign = request(&[(header::HOST, "10.83.0.1"), (header::ORIGIN, "http://evil.example")]);
+        foreign.is_at_access_point = true;
+        assert_eq!(status(&guard, &foreign, Needs::Setup), StatusCode::FORBIDDEN);
+        // Once there is an owner, it takes them.
+        let owner = door.claim("a heron at dusk", HOME, "").map(|begun| begun.secret).unwrap_or_default();
+        assert_eq!(status(&guard, &stranger, Needs::Setup), StatusCode::SEE_OTHER);
+        let cookie = request(&[(header::COOKIE, &format!("perch_session={owner}"))]);
+        assert_eq!(status(&guard, &cookie, Needs::Setup), StatusCode::OK);
+        let token = door.add_token("x", Scope::Control).unwrap().0;
+        let bearer = request(&[(header::AUTHORIZATION, &format!("bearer {token}"))]);
+        assert_eq!(status(&guard, &bearer, Needs::Setup), StatusCode::FORBIDDEN);
     }
 
     #[test]

@@ -51,6 +51,8 @@ pub struct Request {
     /// Who `guard` found that it is.
     pub(super) caller: Caller,
     pub(super) is_secure: bool,
+    /// Whether it comes from the appliance's access point, and that is open.
+    pub(super) is_at_access_point: bool,
 }
 
 impl Request {

@@ -36,6 +36,7 @@ mod tls;
 mod upstream;
 mod watching;
 mod whep;
+mod wifi;
 
 use std::io;
 use std::net::SocketAddr;

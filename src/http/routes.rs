@@ -11,7 +11,7 @@ use hyper::{Method, StatusCode, header};
 use super::guard::{self, Guard, Needs};
 use super::message::{Body, Request, Response};
 use super::router::{Added, Next, Router};
-use super::{Context, access, controls, login, mjpeg, offer, path, picture, status, system, tls, whep};
+use super::{Context, access, controls, login, mjpeg, offer, path, picture, status, system, tls, whep, wifi};
 use crate::auth::Scope;
 
 /// One of perch's own routes.
@@ -30,6 +30,7 @@ const PUBLIC: Needs = Needs::Public;
 const OWN_PAGE: Needs = Needs::OwnPage;
 const VIEW: Needs = Needs::Caller(Scope::View);
 const CONTROL: Needs = Needs::Caller(Scope::Control);
+const SETUP: Needs = Needs::Setup;
 const ADMIN: Needs = Needs::Caller(Scope::Admin);
 
 /// perch's own routes and what each needs. `{name}` is one segment of a path, `{*name}` the rest of it; the first row
@@ -40,10 +41,12 @@ pub(super) static TABLE: &[Row] = &[
     row(Method::GET, "/claim", PUBLIC, login::claim_page),
     row(Method::GET, "/account", ADMIN, |context, request| context.assets.named(request, "account.html")),
     row(Method::GET, "/system", ADMIN, |context, request| context.assets.named(request, "system.html")),
+    row(Method::GET, "/wifi", PUBLIC, wifi::page),
     // What the pages before the login need.
     row(Method::GET, "/static/style.css", PUBLIC, |context, request| context.assets.named(request, "static/style.css")),
     row(Method::GET, "/static/icon.svg", PUBLIC, |context, request| context.assets.named(request, "static/icon.svg")),
     row(Method::GET, "/static/login.js", PUBLIC, |context, request| context.assets.named(request, "static/login.js")),
+    row(Method::GET, "/static/wifi.js", PUBLIC, |context, request| context.assets.named(request, "static/wifi.js")),
     row(Method::GET, "/static/{*file}", VIEW, |context, request| context.assets.file(request)),
     row(Method::GET, "/api/door", OWN_PAGE, login::door),
     row(Method::POST, "/api/claim", OWN_PAGE, login::claim),
@@ -72,6 +75,8 @@ pub(super) static TABLE: &[Row] = &[
     row(Method::GET, "/api/system", ADMIN, system::system),
     row(Method::POST, "/api/system/reboot", ADMIN, system::reboot),
     row(Method::POST, "/api/system/factory-reset", ADMIN, system::factory_reset),
+    row(Method::GET, "/api/wifi", SETUP, wifi::status),
+    row(Method::POST, "/api/wifi", SETUP, wifi::join),
     row(Method::GET, "/api/support-bundle", ADMIN, system::support_bundle),
     row(Method::GET, "/api/cameras/{name}/controls", VIEW, controls::list),
     row(Method::PATCH, "/api/cameras/{name}/controls", CONTROL, controls::change),
@@ -99,9 +104,11 @@ enum Found<'a> {
 
 impl Routes {
     /// Answers one request, through the library user's wrappers.
-    pub(super) fn answer(&self, request: Request) -> Response {
+    pub(super) fn answer(&self, mut request: Request) -> Response {
+        request.is_at_access_point = wifi::is_at_access_point(&self.context, &request);
         if let Some(refusal) = self.guard.refuse_name(&request) {
-            return refusal;
+            let way = (request.is_at_access_point && request.method.is_safe()).then(|| wifi::lead(&self.context));
+            return way.flatten().unwrap_or(refusal);
         }
         if let Some(way) = self.guard.lead_to_https(&request) {
             return way;
@@ -222,7 +229,7 @@ mod tests {
     fn only_these_routes_ask_for_no_login() {
         let open: Vec<String> = TABLE
             .iter()
-            .filter(|row| !matches!(row.needs, Needs::Caller(_)))
+            .filter(|row| !matches!(row.needs, Needs::Caller(_) | Needs::Setup))
             .map(|row| format!("{} {}", row.method, row.path))
             .collect();
         assert_eq!(
@@ -230,9 +237,11 @@ mod tests {
             [
                 "GET /login",
                 "GET /claim",
+                "GET /wifi",
                 "GET /static/style.css",
                 "GET /static/icon.svg",
                 "GET /static/login.js",
+                "GET /static/wifi.js",
                 "GET /api/door",
                 "POST /api/claim",
                 "POST /api/login",
@@ -262,6 +271,12 @@ mod tests {
         }) {
             assert_eq!(row.needs, Needs::Caller(Scope::Admin), "{}", row.path);
         }
+    }
+
+    #[test]
+    fn only_these_routes_are_open_in_the_access_point_of_a_camera_without_an_owner() {
+        let open: Vec<_> = TABLE.iter().filter(|row| row.needs == Needs::Setup).collect();
+        assert!(open.len() == 2 && open.iter().all(|row| row.path == "/api/wifi"));
     }
 
     #[test]

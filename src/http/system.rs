@@ -2,6 +2,7 @@
 //! for whoever is to help.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use hyper::{StatusCode, header};
 use serde::Serialize;
@@ -11,6 +12,7 @@ use super::message::{Request, Response};
 use crate::camera::State;
 use crate::platform::state_dir;
 use crate::platform::system::{self, System};
+use crate::platform::wifi::WifiSetup;
 use crate::platform::wishes::{Wish, Wishes};
 use crate::webrtc;
 
@@ -18,6 +20,8 @@ use crate::webrtc;
 pub struct Operations {
     /// Who starts the machine again; `None` where perch may not ask for it.
     pub wishes: Option<Wishes>,
+    /// The appliance's Wi-Fi; `None` elsewhere.
+    pub wifi: Option<Arc<WifiSetup>>,
     /// Makes the text for whoever is to help.
     pub support: Box<dyn Fn() -> String + Send + Sync>,
 }
@@ -31,6 +35,8 @@ struct Page<'a> {
     cameras: Vec<Camera<'a>>,
     /// Whether the two routes below do anything.
     can_restart: bool,
+    /// Whether a Wi-Fi can be chosen.
+    has_wifi: bool,
 }
 
 #[derive(Serialize)]
@@ -53,6 +59,7 @@ pub(super) fn system(context: &Context, _: &Request) -> Response {
         addresses: webrtc::interface_addresses().into_iter().filter(|address| !address.is_loopback()).collect(),
         cameras: cameras.collect(),
         can_restart: context.operations.wishes.is_some(),
+        has_wifi: context.operations.wifi.as_ref().is_some_and(|wifi| wifi.status().access_point.is_some()),
     };
     Response::json(StatusCode::OK, &page)
 }

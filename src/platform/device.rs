@@ -17,6 +17,9 @@ pub struct DeviceConfig {
     /// The country whose rules Wi-Fi keeps, two capital letters (ISO 3166-1).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub country: Option<String>,
+    /// The password of the access point that is there while there is no network; perch makes one when not set.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub setup_password: String,
     /// The Wi-Fi networks to join.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub wifi: Vec<Wifi>,
@@ -34,7 +37,48 @@ pub struct Wifi {
 }
 
 /// Most networks that may be named.
-const MOST_NETWORKS: usize = 16;
+pub const MOST_NETWORKS: usize = 16;
+
+impl Wifi {
+    /// Checks what types cannot.
+    ///
+    /// # Errors
+    /// What is wrong: a name must have 1 to 32 bytes (IEEE 802.11), a password 8 to 63 characters (WPA).
+    pub fn validate(&self) -> Result<(), String> {
+        if self.ssid.is_empty() || self.ssid.len() > 32 {
+            return Err("an `ssid` must have 1 to 32 bytes".into());
+        }
+        if self.password.is_empty() {
+            return Ok(());
+        }
+        check_password(&self.password).map_err(|what| format!("the password of {:?} {what}", self.ssid))
+    }
+
+    /// Checks what somebody typed just now: nothing is kept that stars could stand for.
+    ///
+    /// # Errors
+    /// What is wrong, as for [`validate`](Self::validate).
+    pub fn validate_typed(&self) -> Result<(), String> {
+        if is_blanked(&self.password) {
+            return Err(format!("the password of {:?} is only stars", self.ssid));
+        }
+        self.validate()
+    }
+}
+
+/// Stars pass: they stand for a password that was right.
+fn check_password(password: &str) -> Result<(), &'static str> {
+    if is_blanked(password) {
+        return Ok(());
+    }
+    if !(8..=63).contains(&password.len()) {
+        return Err("must have 8 to 63 characters");
+    }
+    if password.chars().any(char::is_control) {
+        return Err("has characters that cannot be typed");
+    }
+    Ok(())
+}
 
 impl DeviceConfig {
     /// Checks what types cannot: `(key, what is wrong)` of the first bad value.
@@ -55,41 +99,10 @@ impl DeviceConfig {
         if self.wifi.len() > MOST_NETWORKS {
             return Err(("wifi", format!("at most {MOST_NETWORKS} networks")));
         }
-        for wifi in &self.wifi {
-            // IEEE 802.11: 32 bytes; WPA: 8 to 63 characters.
-            if wifi.ssid.is_empty() || wifi.ssid.len() > 32 {
-                return Err(("wifi", "an `ssid` must have 1 to 32 bytes".into()));
-            }
-            let length = wifi.password.len();
-            if length > 0 && !is_blanked(&wifi.password) && !(8..=63).contains(&length) {
-                return Err(("wifi", format!("the password of {:?} must have 8 to 63 characters", wifi.ssid)));
-            }
-            if wifi.password.chars().any(char::is_control) {
-                return Err(("wifi", format!("the password of {:?} has characters that cannot be typed", wifi.ssid)));
-            }
+        if !self.setup_password.is_empty() {
+            check_password(&self.setup_password).map_err(|what| ("setup_password", what.to_owned()))?;
         }
-        Ok(())
-    }
-
-    /// The settings of `wpa_supplicant` (its `wpa_supplicant.conf(5)`), or `None` without a network to join.
-    #[must_use]
-    pub fn wpa_supplicant(&self) -> Option<String> {
-        if self.wifi.is_empty() {
-            return None;
-        }
-        let mut text = self.country.as_ref().map_or_else(String::new, |country| format!("country={country}\n"));
-        for Wifi { ssid, password } in &self.wifi {
-            // In hexadecimal a name needs no quoting.
-            let ssid: String = ssid.bytes().map(|byte| format!("{byte:02x}")).collect();
-            text += &match &**password {
-                "" => format!("network={{\n\tssid={ssid}\n\tkey_mgmt=NONE\n}}\n"),
-                // Up to the last quotation mark of the line, whatever stands between.
-                _ => format!(
-                    "network={{\n\tssid={ssid}\n\tpsk=\"{password}\"\n\tkey_mgmt=WPA-PSK SAE\n\tieee80211w=1\n}}\n"
-                ),
-            };
-        }
-        Some(text)
+        self.wifi.iter().try_for_each(Wifi::validate).map_err(|what| ("wifi", what))
     }
 }
 
@@ -127,6 +140,7 @@ mod tests {
             ("wifi = [{ssid = ''}]", "wifi"),
             ("wifi = [{ssid = 'a', password = '1234567'}]", "wifi"),
             ("wifi = [{ssid = 'a', password = \"1234567\\n\"}]", "wifi"),
+            ("setup_password = '1234567'", "setup_password"),
         ] {
             assert_eq!(device(text).map_err(|(key, _)| key), Err(key), "{text}");
         }
@@ -134,13 +148,5 @@ mod tests {
             device("hostname = 'p-1'\ntime_zone = 'Etc/GMT+1'\nwifi = [{ssid = 'a', password = '***'}]"),
             Ok(())
         );
-    }
-
-    #[test]
-    fn a_wifi_name_with_quotes_stays_one_name() {
-        let wifi = vec![Wifi { ssid: "a\"\n}".into(), password: "pass\"word".into() }];
-        let text = DeviceConfig { country: Some("DE".into()), wifi, ..DeviceConfig::default() }.wpa_supplicant();
-        let text = text.unwrap();
-        assert!(text.starts_with("country=DE\nnetwork={\n\tssid=61220a7d\n\tpsk=\"pass\"word\"\n"), "{text}");
     }
 }

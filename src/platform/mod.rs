@@ -8,4 +8,5 @@ pub mod panel;
 pub mod state_dir;
 pub mod system;
 pub mod systemd;
+pub mod wifi;
 pub mod wishes;

@@ -18,6 +18,8 @@ pub enum Situation {
     Starting,
     /// The owner has switched the camera off.
     Private,
+    /// There is no network: the appliance's access point is open.
+    AccessPoint,
     /// There is no camera, or it gives no picture.
     NoCamera,
     /// Somebody watches.
@@ -31,11 +33,12 @@ pub enum Situation {
 /// A light's pattern: on and off in turn, in ms, from the beginning again and again.
 const fn pattern(situation: Situation) -> &'static [u64] {
     match situation {
-        // Never the same twice: steady, dark, and five rhythms that can be told apart across a room.
+        // Never the same twice: steady, dark, and six rhythms that can be told apart across a room.
         Situation::Watched => &[1000],
         Situation::Private => &[0, 1000],
         Situation::Held => &[60, 60],
         Situation::Starting => &[250, 250],
+        Situation::AccessPoint => &[900, 100],
         Situation::NoCamera => &[120, 180, 120, 1580],
         Situation::Idle => &[50, 2950],
         Situation::Fault => &[120, 180, 120, 180, 120, 1280],

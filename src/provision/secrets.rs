@@ -1,6 +1,6 @@
 //! Which settings are secrets: taken off the card, and put back where stars stand for them.
 //!
-//! Wi-Fi's passwords, relays' credentials, and passwords in the addresses of cameras.
+//! Wi-Fi's passwords, the access point's, relays' credentials, and passwords in the addresses of cameras.
 
 use std::fs::OpenOptions;
 use std::io;
@@ -20,6 +20,9 @@ use crate::platform::device::is_blanked;
 /// Each kind of secret that has a key of its own: its section, the list in it, what it belongs to, and its key.
 const SECRETS: [(&str, &str, &str, &str); 2] =
     [("device", "wifi", "ssid", "password"), ("webrtc", "ice_servers", "urls", "credential")];
+
+/// The one secret that stands in its section by itself.
+const SETUP: (&str, &str) = ("device", "setup_password");
 
 /// The tables of a list, such as `device.wifi`.
 fn tables<'a>(settings: &'a Table, section: &str, list: &str) -> impl Iterator<Item = &'a Table> {
@@ -50,7 +53,19 @@ pub(super) fn restore(settings: &mut Table, kept: &Table) -> Option<String> {
             }
         }
     }
-    restore_cameras(settings, kept)
+    restore_setup(settings, kept).or_else(|| restore_cameras(settings, kept))
+}
+
+fn restore_setup(settings: &mut Table, kept: &Table) -> Option<String> {
+    let (section, key) = SETUP;
+    let now = settings.get_mut(section)?.get_mut(key)?;
+    if now.as_str().is_some_and(is_blanked) {
+        match kept.get(section).and_then(|kept| kept.get(key)) {
+            Some(known) => *now = known.clone(),
+            None => return Some(key.to_owned()),
+        }
+    }
+    None
 }
 
 /// Whether what stands on the card is the secret that was kept, with stars over it: all of it, or its one end, which is what a
@@ -141,6 +156,7 @@ fn secrets(text: &str) -> Vec<(Range<usize>, bool)> {
     #[derive(Default, Deserialize)]
     #[serde(default)]
     struct Device {
+        setup_password: Option<Spanned<String>>,
         wifi: Vec<Holder>,
     }
     #[derive(Default, Deserialize)]
@@ -161,7 +177,10 @@ fn secrets(text: &str) -> Vec<(Range<usize>, bool)> {
     let sections: Sections = toml::from_str(text).unwrap_or_default();
     let holders = sections.device.wifi.into_iter().chain(sections.webrtc.ice_servers);
     let is_secret = |secret: &str| !secret.is_empty() && !is_blanked(secret);
-    let own = holders.filter_map(|holder| holder.password).filter(|secret| is_secret(secret.get_ref()));
+    let own = holders
+        .filter_map(|holder| holder.password)
+        .chain(sections.device.setup_password)
+        .filter(|secret| is_secret(secret.get_ref()));
     let own = own.map(|secret| (secret.span(), true));
     let sources = sections.camera.iter().flat_map(OneOrMore::iter).filter_map(|camera| camera.source.as_ref());
     let in_addresses = sources.filter_map(|source| {

@@ -1,3 +1,5 @@
+use std::os::unix::fs::MetadataExt as _;
+
 use super::*;
 
 /// The appliance's folders, in a temporary one.
@@ -58,7 +60,9 @@ fn settings_take_effect_and_their_secret_leaves_the_card() {
     let (config, notice) = appliance.start(Some(CARD));
     assert_eq!((config.camera.first().framerate, config.http.listen.port(), &*notice), (15, 80, ""));
     assert_eq!(appliance.text("run/hostname"), "garden");
-    assert!(appliance.text("run/wifi.conf").contains("psk=\"correct horse\""));
+    assert!(appliance.text("run/device.toml").contains("password = \"correct horse\""));
+    assert_eq!(fs::metadata(appliance.1.run.join("device.toml")).unwrap().mode() & 0o777, 0o600);
+    assert!(!appliance.text("run/perch.toml").contains("horse"));
     let card = appliance.text("card/perch.toml");
     assert_eq!(card, CARD.replace("'correct horse'", "\"*************\""));
 
@@ -67,7 +71,7 @@ fn settings_take_effect_and_their_secret_leaves_the_card() {
     for (card, framerate) in [(None, 15), (Some(&*edited), 20)] {
         let (config, notice) = appliance.start(card);
         assert_eq!((config.camera.first().framerate, &*notice), (framerate, ""));
-        assert!(appliance.text("run/wifi.conf").contains("psk=\"correct horse\""));
+        assert!(appliance.text("run/device.toml").contains("password = \"correct horse\""));
     }
 }
 
@@ -150,12 +154,14 @@ fn a_factory_reset_forgets_everything_once() {
     for file in ["auth.json", "folder/inner/file"] {
         fs::write(appliance.1.kept.join(file), "kept").unwrap();
     }
+    fs::write(appliance.1.state.join(crate::network::KEPT), "{}").unwrap();
     fs::write(appliance.1.state.join(RESET), "").unwrap();
     // Somebody wrote to the card meanwhile.
     let (config, notice) = appliance.start(Some(&CARD.replace("garden", "shed")));
     assert_eq!((config.camera.first().framerate, &*notice), (30, ""));
     assert_eq!((appliance.text("run/hostname"), appliance.text("card/perch.toml")), ("perch".into(), "# new\n".into()));
-    assert!(!appliance.1.run.join("wifi.conf").exists());
+    assert!(!appliance.text("run/device.toml").contains("wifi"));
+    assert!(!appliance.1.state.join(crate::network::KEPT).exists());
     assert_eq!(fs::read_dir(&appliance.1.kept).unwrap().count(), 0);
     appliance.start(Some(CARD));
     assert_eq!(appliance.text("run/hostname"), "garden");
@@ -171,6 +177,19 @@ fn a_factory_reset_that_was_cut_short_is_done_again() {
     assert!(notice.contains("the factory reset is not done yet"), "{notice}");
     fs::rename(appliance.0.join("away"), &appliance.1.blank).unwrap();
     assert_eq!((appliance.start(None).1, appliance.text("run/hostname")), (String::new(), "perch".into()));
+}
+
+#[test]
+fn the_access_points_password_leaves_the_card_too() {
+    let appliance = Appliance::new("setup");
+    let text = "[device]\nsetup_password = 'at the old mill'\n";
+    for card in [Some(text), None] {
+        assert_eq!(appliance.start(card).1, "");
+        assert!(appliance.text("run/device.toml").contains("setup_password = \"at the old mill\""));
+        assert_eq!(appliance.text("card/perch.toml"), text.replace("'at the old mill'", "\"***************\""));
+    }
+    let (_, notice) = Appliance::new("setup-stars").start(Some("[device]\nsetup_password = '********'\n"));
+    assert!(notice.contains("setup_password") && notice.contains("write it again"), "{notice}");
 }
 
 #[test]

@@ -67,7 +67,7 @@ def course(machine) -> str:
 
 def in_force(machine) -> tuple[str, str]:
     """The host name, and the Wi-Fi password that is known."""
-    text = machine.run("cat /proc/sys/kernel/hostname; echo; [ ! -e /run/perch/wifi.conf ] || sed -n 's/.*psk=//p' /run/perch/wifi.conf")
+    text = machine.run("cat /proc/sys/kernel/hostname; echo; sed -n 's/^password = //p' /run/perch/device.toml")
     hostname, _, password = text.strip().partition("\n")
     return hostname, password.strip().strip('"')
 

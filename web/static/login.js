@@ -3,6 +3,8 @@
 const find = (id) => document.getElementById(id);
 const form = find('form');
 const isClaim = find('again') !== null;
+/** Where whoever is let in goes on. */
+const next = location.hash === '#wifi' ? 'wifi' : './';
 
 form.addEventListener('submit', (event) => {
   event.preventDefault();
@@ -21,7 +23,7 @@ async function prepare() {
   if (!response?.ok) return;
   const door = await response.json();
   // Whoever followed another site's link is logged in, but the browser kept the cookie back (SameSite=Strict).
-  if (door.scope) return location.replace('./');
+  if (door.scope) return location.replace(next);
   if (isClaim) {
     const minutes = Math.ceil(door.claim_open_s / 60);
     find('time').textContent = minutes > 0
@@ -45,7 +47,7 @@ async function send() {
       headers: { 'Content-Type': 'application/json' },
       body: JSON.stringify(body),
     });
-    if (response.ok) return location.replace('./');
+    if (response.ok) return location.replace(next);
     const { error } = await response.json().catch(() => ({}));
     complain(asSentence(error || `${response.status} ${response.statusText}`));
   } catch {

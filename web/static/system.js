@@ -71,6 +71,7 @@ function show(system) {
     item.append(words);
     return item;
   }));
+  find('wifi').hidden = !system.has_wifi;
   find('restart').hidden = !system.can_restart;
   find('cannot-restart').hidden = system.can_restart;
 }

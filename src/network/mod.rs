@@ -1,0 +1,393 @@
+//! `perch network`: looks after the appliance's network, which perch itself may not change.
+//!
+//! It joins the Wi-Fi that the owner named on the card or chose on the page, opens the access point where there is no network
+//! (docs/decisions/0010), and gives the machine its other name where somebody has it already. It runs as root with hardly a
+//! right, and is told by perch nothing but a network's name and password. Addresses and DHCP are `systemd-networkd`'s, which
+//! tells an access point from a station by itself; the radio is `wpa_supplicant`'s.
+
+mod captive;
+#[doc(hidden)]
+pub mod dns;
+mod kept;
+mod name;
+mod setup;
+mod supplicant;
+
+use std::fs;
+use std::io;
+use std::net::SocketAddrV4;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use clap::Args;
+use log::{info, warn};
+
+use crate::base::clock::Timestamp;
+use crate::platform::device::{DeviceConfig, Wifi};
+use crate::platform::wifi::{self, AccessPoint, Network, Phase, Status};
+use crate::webrtc::interface_addresses;
+use captive::Captive;
+use kept::Kept;
+use name::Schedule;
+use setup::{Patience, Radio, Seen, Setup};
+use supplicant::Supplicant;
+
+pub use kept::FILE as KEPT;
+
+/// The radio.
+const INTERFACE: &str = "wlan0";
+/// How often is looked at everything.
+const PACE: Duration = Duration::from_secs(1);
+/// How often networks are searched for while none is joined.
+const SEARCH: Duration = Duration::from_secs(30);
+/// The machine's name when the owner gives none.
+const NAME: &str = "perch";
+
+/// Where things are.
+#[derive(Args, Clone, Debug)]
+pub struct Places {
+    /// Where `sys`, `proc` and `dev` are
+    #[arg(long, value_name = "DIR", default_value = "/")]
+    root: PathBuf,
+    /// Where it is written what is
+    #[arg(long, value_name = "DIR", default_value = "/run/perch-network")]
+    run: PathBuf,
+    /// Where networks are kept that the owner chose on the page
+    #[arg(long, value_name = "DIR", default_value = "/data/settings")]
+    kept: PathBuf,
+    /// Where perch leaves its wishes
+    #[arg(long, value_name = "DIR", default_value = "/run/perch-wishes")]
+    wishes: PathBuf,
+    /// The owner's settings of the appliance
+    #[arg(long, value_name = "FILE", default_value = "/run/perch/device.toml")]
+    device: PathBuf,
+    /// Where `wpa_supplicant` listens
+    #[arg(long, value_name = "DIR", default_value = "/run/wpa_supplicant")]
+    control: PathBuf,
+    /// Where names are asked for by mDNS
+    #[arg(long, value_name = "IP:PORT", default_value = "224.0.0.251:5353")]
+    mdns: SocketAddrV4,
+    /// Where names are answered for those in the access point
+    #[arg(long, value_name = "IP:PORT", default_value = "10.83.0.1:53")]
+    dns: SocketAddrV4,
+    /// Where the page is for them
+    #[arg(long, value_name = "URL", default_value = "http://10.83.0.1/")]
+    page: String,
+    /// How many times as quick everything goes: for tests
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100))]
+    hurry: u32,
+}
+
+/// Looks after the network until the process is ended.
+///
+/// # Errors
+/// When the folder for what is cannot be written.
+pub fn run(places: &Places) -> io::Result<()> {
+    fs::create_dir_all(&places.run)?;
+    let mut appliance = Appliance::new(places.clone());
+    loop {
+        appliance.look();
+        appliance.wait();
+    }
+}
+
+struct Appliance {
+    places: Places,
+    device: DeviceConfig,
+    kept: Kept,
+    setup: Setup,
+    supplicant: Option<Supplicant>,
+    /// What the radio was told last.
+    told: Option<Radio>,
+    captive: Option<Captive>,
+    networks: Vec<Network>,
+    searched_at: Option<Instant>,
+    status: Option<Status>,
+    console: String,
+    schedule: Schedule,
+    /// By which ways there was a network.
+    ways: Vec<String>,
+}
+
+impl Appliance {
+    fn new(places: Places) -> Self {
+        let device = fs::read_to_string(&places.device).ok().and_then(|text| toml::from_str(&text).ok());
+        let patience = Patience::default().hurried(places.hurry);
+        Self {
+            device: device.unwrap_or_default(),
+            kept: Kept::load(&places.kept),
+            setup: Setup::new(patience, Timestamp::now()),
+            supplicant: None,
+            told: None,
+            captive: None,
+            networks: Vec::new(),
+            searched_at: None,
+            status: None,
+            console: String::new(),
+            schedule: Schedule::new(places.hurry),
+            ways: Vec::new(),
+            places,
+        }
+    }
+
+    /// Looks at everything once, and does what follows.
+    fn look(&mut self) {
+        self.take_wish();
+        if self.supplicant.is_none() {
+            self.connect();
+        }
+        let mut seen = Seen { has_cable: !self.cables().is_empty(), ..Seen::default() };
+        if let Err(error) = self.ask_and_tell(&mut seen) {
+            warn!("wpa_supplicant does not answer: {error}");
+            self.supplicant = None;
+        }
+        self.lead_here();
+        self.say(&seen);
+        self.mind_the_name(&seen);
+    }
+
+    /// Waits for the next look, and listens to the radio meanwhile.
+    fn wait(&mut self) {
+        let (began, pace) = (Instant::now(), PACE / self.places.hurry);
+        while let Some(left) = pace.checked_sub(began.elapsed()).filter(|left| !left.is_zero()) {
+            match self.supplicant.as_mut().map(|supplicant| supplicant.event(left)) {
+                Some(Ok(Some(event))) => {
+                    if let Some(problem) = supplicant::problem(&event) {
+                        self.setup.trouble(problem);
+                    }
+                }
+                Some(Ok(None)) => {}
+                Some(Err(error)) => {
+                    warn!("wpa_supplicant is gone: {error}");
+                    self.supplicant = None;
+                }
+                None => std::thread::sleep(left),
+            }
+        }
+    }
+
+    fn take_wish(&mut self) {
+        let file = self.places.wishes.join(wifi::WISH);
+        // A link would be somebody else's file.
+        if !fs::symlink_metadata(&file).is_ok_and(|about| about.is_file()) {
+            return;
+        }
+        let wish = wifi::read::<Wifi>(&file);
+        if let Err(error) = fs::remove_file(&file) {
+            warn!("{} cannot be taken away: {error}", file.display());
+            return;
+        }
+        match wish {
+            Ok(wish) if wish.validate_typed().is_ok() && self.supplicant.is_some() => {
+                info!("the network {:?} is to be joined", wish.ssid);
+                self.setup.wish(wish, Timestamp::now());
+            }
+            _ => warn!("there was a wish that nobody can grant"),
+        }
+    }
+
+    fn connect(&mut self) {
+        let control = self.places.control.join(INTERFACE);
+        if !control.exists() {
+            return;
+        }
+        match Supplicant::connect(&control, &self.places.run.join("control")) {
+            Ok(supplicant) => (self.supplicant, self.told, self.searched_at) = (Some(supplicant), None, None),
+            Err(error) => warn!("{}: {error}", control.display()),
+        }
+    }
+
+    /// Completes what is seen, goes on by it, and tells the radio what follows.
+    fn ask_and_tell(&mut self, seen: &mut Seen) -> io::Result<()> {
+        let known = self.kept.known(&self.device.wifi);
+        let Some(supplicant) = &mut self.supplicant else { return Ok(()) };
+        let country = self.device.country.as_deref();
+        seen.knows_some = !known.is_empty();
+        if self.told == Some(Radio::AccessPoint) {
+            seen.has_guests = supplicant.has_guests()?;
+        } else if self.told.is_some() {
+            let link = supplicant.link()?;
+            seen.has_address = link.has_address || has_ipv6(&self.places.root);
+            seen.joined = link.ssid;
+            self.networks = supplicant.networks()?;
+            let is_time = self.searched_at.is_none_or(|at| at.elapsed() >= SEARCH / self.places.hurry);
+            if seen.joined.is_none() && is_time {
+                supplicant.search()?;
+                self.searched_at = Some(Instant::now());
+            }
+        }
+        let joined = self.setup.step(seen, Timestamp::now());
+        let radio = self.setup.radio();
+        let known = match joined {
+            // What was tried is joined already.
+            Some(wifi) => {
+                info!("{:?} was joined", wifi.ssid);
+                self.kept.keep(wifi);
+                self.kept.known(&self.device.wifi)
+            }
+            None => known,
+        };
+        if self.told.as_ref() != Some(&radio) {
+            match &radio {
+                Radio::Join => supplicant.join(&known, country)?,
+                Radio::Try(wifi) => supplicant.join(std::slice::from_ref(wifi), country)?,
+                Radio::AccessPoint => {
+                    let (ssid, password) = access_point(&self.places, &self.device, &self.kept);
+                    info!("there is no network: the access point {ssid} is open");
+                    supplicant.open(&Wifi { ssid, password }, country)?;
+                }
+            }
+            self.told = Some(radio);
+        }
+        Ok(())
+    }
+
+    /// Every name leads here for those in the access point, and for nobody else.
+    fn lead_here(&mut self) {
+        if self.told != Some(Radio::AccessPoint) || self.supplicant.is_none() {
+            self.captive = None;
+        } else if self.captive.is_none() {
+            // networkd gives the address in a moment.
+            match Captive::start(self.places.dns) {
+                Ok(captive) => self.captive = Some(captive),
+                Err(error) => log::debug!("no names are answered yet at {}: {error}", self.places.dns),
+            }
+        }
+    }
+
+    /// Says what is: to perch, and on the screen.
+    fn say(&mut self, seen: &Seen) {
+        let access_point = self.supplicant.is_some().then(|| {
+            let (ssid, password) = access_point(&self.places, &self.device, &self.kept);
+            AccessPoint { ssid, password, url: self.places.page.clone(), network: (*self.places.dns.ip(), 24) }
+        });
+        let ssid = self.setup.tried().map(str::to_owned).or_else(|| seen.joined.clone());
+        let status = Status {
+            phase: self.setup.phase(seen),
+            ssid,
+            networks: self.networks.clone(),
+            result: self.setup.result().cloned(),
+            access_point,
+        };
+        let console = words(&status, seen, &hostname(&self.places.root));
+        if !console.is_empty() && console != self.console {
+            // Where no screen is, nobody reads it.
+            let _ = fs::write(self.places.root.join("dev/tty1"), &console);
+            self.console = console;
+        }
+        if self.status.as_ref() == Some(&status) {
+            return;
+        }
+        let (file, new) = (self.places.run.join("wifi.json"), self.places.run.join(".wifi.json.new"));
+        let written = serde_json::to_vec(&status).map_err(io::Error::from).and_then(|text| {
+            fs::write(&new, text)?;
+            fs::rename(&new, &file)
+        });
+        match written {
+            Ok(()) => self.status = Some(status),
+            Err(error) => warn!("{}: {error}", file.display()),
+        }
+    }
+
+    fn mind_the_name(&mut self, seen: &Seen) {
+        let mut ways = self.cables();
+        ways.extend(seen.joined.clone().filter(|_| seen.has_address));
+        let now = Timestamp::now();
+        if ways != self.ways {
+            self.ways = ways;
+            self.schedule.changed(now);
+        }
+        let name = self.device.hostname.as_deref().unwrap_or(NAME);
+        let file = self.places.root.join("proc/sys/kernel/hostname");
+        if self.ways.is_empty() || hostname(&self.places.root) != name || !self.schedule.is_due(now) {
+            return;
+        }
+        if name::is_taken(name, &interface_addresses(), self.places.mdns) {
+            let other = name::other(name, &digits(&self.places.root));
+            warn!("another machine is {name}.local already: this one is {other}.local");
+            if let Err(error) = fs::write(&file, &other) {
+                warn!("{}: {error}", file.display());
+            }
+        }
+    }
+
+    /// The interfaces that a cable is plugged into.
+    fn cables(&self) -> Vec<String> {
+        let has_carrier = |name: &String| {
+            let folder = self.places.root.join("sys/class/net").join(name);
+            name != "lo" && !folder.join("phy80211").exists() && text(&folder.join("carrier")) == "1"
+        };
+        interfaces(&self.places.root).into_iter().filter(has_carrier).collect()
+    }
+}
+
+fn text(file: &Path) -> String {
+    fs::read_to_string(file).map(|text| text.trim().to_owned()).unwrap_or_default()
+}
+
+fn hostname(root: &Path) -> String {
+    text(&root.join("proc/sys/kernel/hostname"))
+}
+
+/// By name.
+fn interfaces(root: &Path) -> Vec<String> {
+    let entries = fs::read_dir(root.join("sys/class/net")).into_iter().flatten().flatten();
+    let mut names: Vec<String> = entries.filter_map(|entry| entry.file_name().into_string().ok()).collect();
+    names.sort();
+    names
+}
+
+/// The machine's own four digits.
+fn digits(root: &Path) -> String {
+    let address = |name: &String| name::digits(&text(&root.join("sys/class/net").join(name).join("address")));
+    let own = interfaces(root).into_iter().filter(|name| name != "lo");
+    own.into_iter().find_map(|name| address(&name)).unwrap_or_else(|| "0000".into())
+}
+
+/// Whether the radio has an IPv6 address that is good beyond its link: `/proc/net/if_inet6` has a line for each, with address,
+/// index, length, scope (0: everywhere), flags and name.
+fn has_ipv6(root: &Path) -> bool {
+    text(&root.join("proc/net/if_inet6")).lines().any(|line| {
+        let columns: Vec<_> = line.split_whitespace().collect();
+        matches!(columns[..], [_, _, _, "00", _, INTERFACE])
+    })
+}
+
+/// Its name and password.
+fn access_point(places: &Places, device: &DeviceConfig, kept: &Kept) -> (String, String) {
+    let password = if device.setup_password.is_empty() { kept.password() } else { &device.setup_password };
+    (name::other(NAME, &digits(&places.root)), password.to_owned())
+}
+
+/// What the screen shows.
+fn words(status: &Status, seen: &Seen, hostname: &str) -> String {
+    match (status.phase, &status.access_point) {
+        (Phase::AccessPoint, Some(AccessPoint { ssid, password, url, .. })) => format!(
+            "\r\n  perch has no network. Join its own on a phone or a computer:\r\n\r\n      Wi-Fi     {ssid}\r\n      \
+             Password  {password}\r\n\r\n  and open {url}\r\n"
+        ),
+        (Phase::Online, _) if seen.has_network() => {
+            format!("\r\n  perch: open http://{hostname}.local/ in a browser in the same network\r\n")
+        }
+        _ => String::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_images_files_and_this_program_mean_the_same_address() {
+        let file = include_str!("../../image/overlay/etc/systemd/network/15-access-point.network");
+        let places = <Places as clap::FromArgMatches>::from_arg_matches(
+            &Places::augment_args(clap::Command::new("network")).get_matches_from(["network"]),
+        )
+        .unwrap();
+        let address = places.dns.ip();
+        for line in [format!("Address={address}/24"), format!("DNS={address}"), "WLANInterfaceType=ap".into()] {
+            assert!(file.lines().any(|known| known == line), "{line}");
+        }
+        assert_eq!(places.page, format!("http://{address}/"));
+    }
+}

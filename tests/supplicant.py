@@ -126,7 +126,7 @@ class Supplicant:
 class Machine:
     """A machine with a radio and a socket for a cable, as a folder, and `perch network` on it, HURRY times as quick."""
 
-    def __init__(self, air: dict[str, str], device: str = "", page: str = "http://127.0.0.1/", mdns: int | None = None):
+    def __init__(self, air: dict[str, str], device: str = "", page: str = "http://127.0.0.1/", mdns: int | None = None, has_radio: bool = True):
         self._folder = tempfile.TemporaryDirectory(prefix="perch-net-")
         base = self.base = Path(self._folder.name)
         for folder in ("wishes", "control", "dev", "proc/sys/kernel", "proc/net", "sys/class/net/wlan0/phy80211", "sys/class/net/eth0"):
@@ -138,7 +138,7 @@ class Machine:
         self.cable(False)
         self.hostname_file = base / "proc/sys/kernel/hostname"
         self.hostname_file.write_text("perch\n")
-        self.supplicant = Supplicant(base / "control/wlan0", air)
+        self.supplicant = Supplicant(base / "control/wlan0", air) if has_radio else None
         self.dns_port = free_port(socket.SOCK_DGRAM)
         self.wishes, self.status_file = base / "wishes", base / "run/wifi.json"
         self.command = [
@@ -154,7 +154,8 @@ class Machine:
 
     def __exit__(self, *_):
         self.stop()
-        self.supplicant.close()
+        if self.supplicant:
+            self.supplicant.close()
         self._folder.cleanup()
 
     def start(self):

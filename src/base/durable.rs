@@ -28,8 +28,16 @@ pub fn replace_private(path: &Path, content: &[u8]) -> io::Result<()> {
 /// # Errors
 /// When it cannot be read, or is larger than `most` bytes.
 pub fn read(path: &Path, most: u64) -> io::Result<Vec<u8>> {
+    read_from(File::open(path)?, most)
+}
+
+/// What is in `file`.
+///
+/// # Errors
+/// When it cannot be read, or is larger than `most` bytes.
+pub fn read_from(file: File, most: u64) -> io::Result<Vec<u8>> {
     let mut content = Vec::new();
-    File::open(path)?.take(most + 1).read_to_end(&mut content)?;
+    file.take(most + 1).read_to_end(&mut content)?;
     if content.len() as u64 > most {
         return Err(io::Error::new(io::ErrorKind::InvalidData, format!("it is larger than {most} bytes")));
     }

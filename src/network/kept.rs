@@ -1,6 +1,7 @@
 //! What the appliance keeps of its network beside the owner's settings: networks that were chosen on the page, and the access
 //! point's password. A factory reset forgets it.
 
+use std::io;
 use std::path::{Path, PathBuf};
 
 use log::error;
@@ -31,7 +32,13 @@ impl Kept {
     #[must_use]
     pub fn load(folder: &Path) -> Self {
         let file = folder.join(FILE);
-        let mut kept = wifi::read::<Self>(&file).unwrap_or_default();
+        let mut kept = wifi::read::<Self>(&file).unwrap_or_else(|error| {
+            if error.kind() != io::ErrorKind::NotFound {
+                // Not the reason: it may quote a password.
+                error!("{} cannot be read: what was kept is forgotten", file.display());
+            }
+            Self::default()
+        });
         kept.file = file;
         if kept.password.is_empty() {
             kept.password = password();

@@ -13,9 +13,10 @@ mod name;
 mod setup;
 mod supplicant;
 
-use std::fs;
-use std::io;
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write as _};
 use std::net::SocketAddrV4;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -40,6 +41,8 @@ const INTERFACE: &str = "wlan0";
 const PACE: Duration = Duration::from_secs(1);
 /// How often networks are searched for while none is joined.
 const SEARCH: Duration = Duration::from_secs(30);
+/// How long a radio may take to be there after the start.
+const NO_RADIO: Duration = Duration::from_secs(30);
 /// The machine's name when the owner gives none.
 const NAME: &str = "perch";
 
@@ -97,6 +100,10 @@ struct Appliance {
     kept: Kept,
     setup: Setup,
     supplicant: Option<Supplicant>,
+    /// What is wrong with it, and was said; it is asked again and again.
+    complaint: String,
+    /// How long it was looked for before there was one; `None` once that does not matter.
+    missed_since: Option<Timestamp>,
     /// What the radio was told last.
     told: Option<Radio>,
     captive: Option<Captive>,
@@ -111,13 +118,14 @@ struct Appliance {
 
 impl Appliance {
     fn new(places: Places) -> Self {
-        let device = fs::read_to_string(&places.device).ok().and_then(|text| toml::from_str(&text).ok());
         let patience = Patience::default().hurried(places.hurry);
         Self {
-            device: device.unwrap_or_default(),
+            device: device(&places.device),
             kept: Kept::load(&places.kept),
             setup: Setup::new(patience, Timestamp::now()),
             supplicant: None,
+            complaint: String::new(),
+            missed_since: Some(Timestamp::now()),
             told: None,
             captive: None,
             networks: Vec::new(),
@@ -137,9 +145,13 @@ impl Appliance {
             self.connect();
         }
         let mut seen = Seen { has_cable: !self.cables().is_empty(), ..Seen::default() };
-        if let Err(error) = self.ask_and_tell(&mut seen) {
-            warn!("wpa_supplicant does not answer: {error}");
-            self.supplicant = None;
+        match self.ask_and_tell(&mut seen) {
+            Ok(()) if self.supplicant.is_some() => self.complaint.clear(),
+            Ok(()) => {}
+            Err(error) => {
+                self.complain(format!("wpa_supplicant does not do what it is told: {error}"));
+                self.supplicant = None;
+            }
         }
         self.lead_here();
         self.say(&seen);
@@ -168,11 +180,13 @@ impl Appliance {
 
     fn take_wish(&mut self) {
         let file = self.places.wishes.join(wifi::WISH);
-        // A link would be somebody else's file.
-        if !fs::symlink_metadata(&file).is_ok_and(|about| about.is_file()) {
+        // A link would lead to somebody else's file, and a pipe would be waited for.
+        let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK;
+        let Ok(opened) = OpenOptions::new().read(true).custom_flags(flags).open(&file) else { return };
+        if !opened.metadata().is_ok_and(|about| about.is_file()) {
             return;
         }
-        let wish = wifi::read::<Wifi>(&file);
+        let wish = wifi::read_from::<Wifi>(opened);
         if let Err(error) = fs::remove_file(&file) {
             warn!("{} cannot be taken away: {error}", file.display());
             return;
@@ -189,11 +203,27 @@ impl Appliance {
     fn connect(&mut self) {
         let control = self.places.control.join(INTERFACE);
         if !control.exists() {
+            let is_late = |since| Timestamp::now().saturating_since(since) >= NO_RADIO / self.places.hurry;
+            if self.missed_since.is_some_and(is_late) {
+                info!("there is no Wi-Fi ({INTERFACE}) to look after; a cable does without");
+                self.missed_since = None;
+            }
             return;
         }
         match Supplicant::connect(&control, &self.places.run.join("control")) {
-            Ok(supplicant) => (self.supplicant, self.told, self.searched_at) = (Some(supplicant), None, None),
-            Err(error) => warn!("{}: {error}", control.display()),
+            Ok(supplicant) => {
+                (self.supplicant, self.told, self.searched_at) = (Some(supplicant), None, None);
+                self.missed_since = None;
+            }
+            Err(error) => self.complain(format!("{}: {error}", control.display())),
+        }
+    }
+
+    /// Says what is wrong, once.
+    fn complain(&mut self, words: String) {
+        if self.complaint != words {
+            warn!("{words}");
+            self.complaint = words;
         }
     }
 
@@ -218,15 +248,14 @@ impl Appliance {
         }
         let joined = self.setup.step(seen, Timestamp::now());
         let radio = self.setup.radio();
-        let known = match joined {
-            // What was tried is joined already.
-            Some(wifi) => {
-                info!("{:?} was joined", wifi.ssid);
-                self.kept.keep(wifi);
-                self.kept.known(&self.device.wifi)
-            }
-            None => known,
-        };
+        if let Some(wifi) = joined {
+            info!("{:?} was joined", wifi.ssid);
+            // It stays as it is; the others join it for later.
+            let others: Vec<_> = known.iter().filter(|known| known.ssid != wifi.ssid).cloned().collect();
+            self.kept.keep(wifi);
+            supplicant.know(&others)?;
+            self.told = Some(Radio::Join);
+        }
         if self.told.as_ref() != Some(&radio) {
             match &radio {
                 Radio::Join => supplicant.join(&known, country)?,
@@ -263,7 +292,7 @@ impl Appliance {
         });
         let ssid = self.setup.tried().map(str::to_owned).or_else(|| seen.joined.clone());
         let status = Status {
-            phase: self.setup.phase(seen),
+            phase: if self.supplicant.is_some() { self.setup.phase(seen) } else { without_radio(seen) },
             ssid,
             networks: self.networks.clone(),
             result: self.setup.result().cloned(),
@@ -271,8 +300,12 @@ impl Appliance {
         };
         let console = words(&status, seen, &hostname(&self.places.root));
         if !console.is_empty() && console != self.console {
-            // Where no screen is, nobody reads it.
-            let _ = fs::write(self.places.root.join("dev/tty1"), &console);
+            // Where no screen is, nobody reads it; one that was stopped by a key is not waited for.
+            let flags = libc::O_NONBLOCK | libc::O_NOCTTY;
+            let mut options = OpenOptions::new();
+            let screen = options.write(true).create(true).truncate(true).custom_flags(flags);
+            let screen = screen.open(self.places.root.join("dev/tty1"));
+            let _ = screen.and_then(|mut screen| screen.write_all(console.as_bytes()));
             self.console = console;
         }
         if self.status.as_ref() == Some(&status) {
@@ -319,6 +352,20 @@ impl Appliance {
         };
         interfaces(&self.places.root).into_iter().filter(has_carrier).collect()
     }
+}
+
+/// The owner's settings of the appliance, which `perch provision` has checked.
+fn device(file: &Path) -> DeviceConfig {
+    let text = fs::read_to_string(file).unwrap_or_default();
+    toml::from_str(&text).unwrap_or_else(|_| {
+        // Not more of it: it holds passwords.
+        warn!("{} cannot be read", file.display());
+        DeviceConfig::default()
+    })
+}
+
+const fn without_radio(seen: &Seen) -> Phase {
+    if seen.has_cable { Phase::Online } else { Phase::Searching }
 }
 
 fn text(file: &Path) -> String {

@@ -109,7 +109,7 @@ pub fn digits(hardware_address: &str) -> Option<String> {
 #[must_use]
 pub fn other(host: &str, digits: &str) -> String {
     let longest = 63 - 1 - digits.len().min(8);
-    format!("{}-{digits}", &host[..host.len().min(longest)])
+    format!("{}-{digits}", &host[..host.floor_char_boundary(longest)])
 }
 
 #[cfg(test)]

@@ -71,11 +71,20 @@ impl Supplicant {
     /// When it is refused.
     pub fn join(&mut self, networks: &[Wifi], country: Option<&str>) -> io::Result<()> {
         self.begin(country)?;
+        self.know(networks)?;
+        self.order("REASSOCIATE").map(drop)
+    }
+
+    /// May join these as well, when there is nothing better.
+    ///
+    /// # Errors
+    /// When it is refused.
+    pub fn know(&mut self, networks: &[Wifi]) -> io::Result<()> {
         for wifi in networks {
             let id = self.add(wifi, &station(wifi))?;
             self.order(&format!("ENABLE_NETWORK {id}"))?;
         }
-        self.order("REASSOCIATE").map(drop)
+        Ok(())
     }
 
     /// Is the access point.

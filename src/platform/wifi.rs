@@ -3,7 +3,7 @@
 //! The one writes a file with what is, as JSON; the other leaves a wish in the folder that all its wishes go to. Neither
 //! waits for the other, and each may start anew at any time.
 
-use std::fs::{self, Permissions};
+use std::fs::{self, File, Permissions};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr};
 use std::os::unix::fs::PermissionsExt as _;
@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::device::Wifi;
@@ -149,6 +150,8 @@ impl WifiSetup {
     /// # Errors
     /// When nobody can be asked.
     pub fn ask(&self, wifi: &Wifi) -> io::Result<()> {
+        // One at a time: all of them write the same file.
+        let _one = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         let file = self.wishes.join(WISH);
         let new = self.wishes.join(".wifi.new");
         fs::write(&new, serde_json::to_vec(wifi)?)?;
@@ -159,8 +162,13 @@ impl WifiSetup {
 }
 
 /// What the file says, if it can be read.
-pub(crate) fn read<T: serde::de::DeserializeOwned>(file: &Path) -> io::Result<T> {
-    Ok(serde_json::from_slice(&durable::read(file, MOST_BYTES)?)?)
+pub(crate) fn read<T: DeserializeOwned>(file: &Path) -> io::Result<T> {
+    read_from(File::open(file)?)
+}
+
+/// The same of an open one.
+pub(crate) fn read_from<T: DeserializeOwned>(file: File) -> io::Result<T> {
+    Ok(serde_json::from_slice(&durable::read_from(file, MOST_BYTES)?)?)
 }
 
 #[cfg(test)]

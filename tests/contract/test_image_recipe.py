@@ -60,6 +60,9 @@ def test_the_radio_is_told_apart_by_what_it_is():
     assert files.index(own) < files.index(station)
     match = unit(f"etc/systemd/network/{own}")
     assert dict(match["Match"]) == {"Type": "wlan", "WLANInterfaceType": "ap"} and match["Network"]["DHCPServer"] == "yes"
+    # networkd's DHCP server waits for its storage otherwise, and that is never made ready here.
+    assert "systemd-networkd-persistent-storage.service" in (IMAGE / "masked").read_text().split()
+    assert match["DHCPServer"]["PersistLeases"] == "no"
     for kind in ("ether", "wlan"):
         network = unit(f"etc/systemd/network/20-{kind}.network")["Network"]
         assert (network["DHCP"], network["MulticastDNS"]) == ("yes", "yes")
@@ -89,6 +92,8 @@ def test_what_looks_after_the_network_and_perch_mean_the_same_files():
         assert f'default_value = "{path}"' in help_text, path
     # Each is in the other's group, and leaves to it what it is to read.
     assert (perch["RuntimeDirectoryMode"], perch["Group"], service["Group"]) == ("0770", "perch", "perch")
+    # What it may write is there before it, and stays the same folder.
+    assert service["ReadWritePaths"] == "-/run/perch-wishes -/data/settings" and perch["RuntimeDirectoryPreserve"] == "yes"
     assert service["UMask"] == "0027" and service["CapabilityBoundingSet"] == "CAP_NET_BIND_SERVICE"
     # The page comes first, and nothing waits for this.
     assert "perch.service" in network["Unit"]["After"] and "Before" not in network["Unit"]

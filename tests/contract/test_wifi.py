@@ -135,6 +135,41 @@ def test_a_wish_that_is_none_is_dropped():
         assert not any(b"home".hex() in command for command in machine.supplicant.asked)
 
 
+def test_another_network_is_joined_without_leaving_it_again_and_the_first_one_stays_known():
+    with Machine(AIR, HOME) as machine:
+        assert machine.wait_for("online")["ssid"] == "home"
+        machine.wish(wish("other", AIR["other"]))
+        machine.wait_until(lambda status: status["result"] == {"ssid": "other", "problem": None}, 30, "it was joined")
+        radio = machine.supplicant
+        assert radio.offered() == [("other", AIR["other"]), ("home", AIR["home"])]
+        tried = radio.asked.index(f'SET_NETWORK 0 psk "{AIR["other"]}"')
+        assert "REMOVE_NETWORK all" not in radio.asked[tried:]
+
+
+def test_a_wish_that_would_be_waited_for_is_left_alone():
+    with Machine(AIR) as machine:
+        machine.wait_for("access_point")
+        os.mkfifo(machine.wishes / "wifi")
+        machine.cable(True)
+        machine.wait_for("online")
+
+
+def test_without_a_radio_that_is_said_once_and_the_rest_goes_on():
+    other = Other("perch.local", "203.0.113.9")
+    try:
+        with Machine(AIR, mdns=other.port, has_radio=False) as machine:
+            assert machine.wait_for("searching")["access_point"] is None
+            machine.cable(True)
+            machine.wait_for("online")
+            wait_until(lambda: machine.hostname_file.read_text().strip() == "perch-3456", 30, "the name is looked after")
+            wait_until(lambda: "there is no Wi-Fi" in machine.log(), 30, "it is said")
+            machine.cable(False)
+            machine.wait_for("searching")
+            assert machine.log().count("Wi-Fi") == 1, machine.log()
+    finally:
+        other.close()
+
+
 def query(name: str, kind: int = 1) -> bytes:
     labels = b"".join(bytes([len(label)]) + label.encode() for label in name.split("."))
     return struct.pack(">6H", 0x1234, 0x0100, 1, 0, 0, 0) + labels + b"\0" + struct.pack(">2H", kind, 1)

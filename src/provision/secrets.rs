@@ -59,11 +59,12 @@ pub(super) fn restore(settings: &mut Table, kept: &Table) -> Option<String> {
 fn restore_setup(settings: &mut Table, kept: &Table) -> Option<String> {
     let (section, key) = SETUP;
     let now = settings.get_mut(section)?.get_mut(key)?;
-    if now.as_str().is_some_and(is_blanked) {
-        match kept.get(section).and_then(|kept| kept.get(key)) {
-            Some(known) => *now = known.clone(),
-            None => return Some(key.to_owned()),
-        }
+    let known = kept.get(section).and_then(|kept| kept.get(key)?.as_str());
+    let shown = now.as_str().unwrap_or_default();
+    match known.filter(|known| stands_for(shown, Some(known))) {
+        Some(known) => *now = Value::String(known.to_owned()),
+        None if is_blanked(shown) => return Some(key.to_owned()),
+        None => (),
     }
     None
 }

@@ -115,10 +115,12 @@ fn a_cut_between_keeping_and_blanking_is_made_good_at_the_next_start() {
 #[test]
 fn a_cut_in_the_middle_of_a_secret_is_made_good_at_the_next_start() {
     let camera = "[camera]\nsource = 'rtsp://me:hidden@cam/1'\n";
+    let setup = "[device]\nsetup_password = 'at the old mill'\n";
     for (text, whole, torn) in [
         (CARD, "correct horse", "********horse"),
         (CARD, "correct horse", "correct h****"),
         (camera, "hidden", "**dden"),
+        (setup, "at the old mill", "****** old mill"),
     ] {
         let appliance = Appliance::new("torn");
         appliance.start(Some(text));
@@ -131,7 +133,7 @@ fn a_cut_in_the_middle_of_a_secret_is_made_good_at_the_next_start() {
     let appliance = Appliance::new("torn");
     appliance.start(Some(CARD));
     appliance.start(Some(&CARD.replace("correct horse", "***aker horse")));
-    assert!(appliance.text("run/wifi.conf").contains("psk=\"***aker horse\""));
+    assert!(appliance.text("run/device.toml").contains("password = \"***aker horse\""));
 }
 
 #[test]

@@ -154,6 +154,11 @@ def test_first_start(card, switch_on, udp_first, watch, progress):
     system = json.loads(text)
     assert status == 200 and "Raspberry Pi 3" in system["board"] and system["can_restart"] is True
     assert system["hostname"] == "garden" and system["disk"]["total_bytes"] > 500 << 20
+    # The cable is a network; this machine has no radio, and so no access point.
+    status, text = wait_until(lambda: (told := fetch(view, "GET", "/api/wifi"))[0] == 200 and '"online"' in told[1] and told, SLOW, "the cable is seen")
+    assert json.loads(text)["access_point"] is None
+    state = machine.run("systemctl show --property NRestarts,ActiveState perch-network.service")
+    assert set(state.split()) == {"NRestarts=0", "ActiveState=active"}
     status, bundle = fetch(view, "GET", "/api/support-bundle")
     assert status == 200 and "claimed this camera" in bundle and "Linux version" in bundle, bundle[-3000:]
     assert SECRET not in bundle and OWNER not in bundle

@@ -14,7 +14,8 @@ const TOP_BIT: u16 = 0x8000;
 const TTL_S: u32 = 1;
 /// Most records of a packet that are looked at.
 const MOST_RECORDS: usize = 32;
-/// Longest packet that is looked at (RFC 1035, section 4.2.1), and as much for mDNS.
+/// Longest packet that is looked at: what an Ethernet frame holds, as RFC 6762 (section 17) wants it; DNS itself has 512 (RFC 1035,
+/// section 4.2.1).
 pub const MOST_BYTES: usize = 1500;
 /// Most jumps within one name.
 const MOST_JUMPS: usize = 16;

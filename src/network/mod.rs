@@ -9,6 +9,7 @@ mod captive;
 #[doc(hidden)]
 pub mod dns;
 mod kept;
+mod machine;
 mod name;
 mod setup;
 mod supplicant;
@@ -144,7 +145,7 @@ impl Appliance {
         if self.supplicant.is_none() {
             self.connect();
         }
-        let mut seen = Seen { has_cable: !self.cables().is_empty(), ..Seen::default() };
+        let mut seen = Seen { has_cable: !machine::cables(&self.places.root).is_empty(), ..Seen::default() };
         match self.ask_and_tell(&mut seen) {
             Ok(()) if self.supplicant.is_some() => self.complaint.clear(),
             Ok(()) => {}
@@ -237,7 +238,7 @@ impl Appliance {
             seen.has_guests = supplicant.has_guests()?;
         } else if self.told.is_some() {
             let link = supplicant.link()?;
-            seen.has_address = link.has_address || has_ipv6(&self.places.root);
+            seen.has_address = link.has_address || machine::has_ipv6(&self.places.root, INTERFACE);
             seen.joined = link.ssid;
             self.networks = supplicant.networks()?;
             let is_time = self.searched_at.is_none_or(|at| at.elapsed() >= SEARCH / self.places.hurry);
@@ -298,7 +299,7 @@ impl Appliance {
             result: self.setup.result().cloned(),
             access_point,
         };
-        let console = words(&status, seen, &hostname(&self.places.root));
+        let console = words(&status, seen, &machine::hostname(&self.places.root));
         if !console.is_empty() && console != self.console {
             // Where no screen is, nobody reads it; one that was stopped by a key is not waited for.
             let flags = libc::O_NONBLOCK | libc::O_NOCTTY;
@@ -323,7 +324,7 @@ impl Appliance {
     }
 
     fn mind_the_name(&mut self, seen: &Seen) {
-        let mut ways = self.cables();
+        let mut ways = machine::cables(&self.places.root);
         ways.extend(seen.joined.clone().filter(|_| seen.has_address));
         let now = Timestamp::now();
         if ways != self.ways {
@@ -331,26 +332,16 @@ impl Appliance {
             self.schedule.changed(now);
         }
         let name = self.device.hostname.as_deref().unwrap_or(NAME);
-        let file = self.places.root.join("proc/sys/kernel/hostname");
-        if self.ways.is_empty() || hostname(&self.places.root) != name || !self.schedule.is_due(now) {
+        if self.ways.is_empty() || machine::hostname(&self.places.root) != name || !self.schedule.is_due(now) {
             return;
         }
         if name::is_taken(name, &interface_addresses(), self.places.mdns) {
-            let other = name::other(name, &digits(&self.places.root));
+            let other = name::other(name, &machine::digits(&self.places.root));
             warn!("another machine is {name}.local already: this one is {other}.local");
-            if let Err(error) = fs::write(&file, &other) {
-                warn!("{}: {error}", file.display());
+            if let Err(error) = machine::rename(&self.places.root, &other) {
+                warn!("the machine cannot be named {other}: {error}");
             }
         }
-    }
-
-    /// The interfaces that a cable is plugged into.
-    fn cables(&self) -> Vec<String> {
-        let has_carrier = |name: &String| {
-            let folder = self.places.root.join("sys/class/net").join(name);
-            name != "lo" && !folder.join("phy80211").exists() && text(&folder.join("carrier")) == "1"
-        };
-        interfaces(&self.places.root).into_iter().filter(has_carrier).collect()
     }
 }
 
@@ -368,42 +359,10 @@ const fn without_radio(seen: &Seen) -> Phase {
     if seen.has_cable { Phase::Online } else { Phase::Searching }
 }
 
-fn text(file: &Path) -> String {
-    fs::read_to_string(file).map(|text| text.trim().to_owned()).unwrap_or_default()
-}
-
-fn hostname(root: &Path) -> String {
-    text(&root.join("proc/sys/kernel/hostname"))
-}
-
-/// By name.
-fn interfaces(root: &Path) -> Vec<String> {
-    let entries = fs::read_dir(root.join("sys/class/net")).into_iter().flatten().flatten();
-    let mut names: Vec<String> = entries.filter_map(|entry| entry.file_name().into_string().ok()).collect();
-    names.sort();
-    names
-}
-
-/// The machine's own four digits.
-fn digits(root: &Path) -> String {
-    let address = |name: &String| name::digits(&text(&root.join("sys/class/net").join(name).join("address")));
-    let own = interfaces(root).into_iter().filter(|name| name != "lo");
-    own.into_iter().find_map(|name| address(&name)).unwrap_or_else(|| "0000".into())
-}
-
-/// Whether the radio has an IPv6 address that is good beyond its link: `/proc/net/if_inet6` has a line for each, with address,
-/// index, length, scope (0: everywhere), flags and name.
-fn has_ipv6(root: &Path) -> bool {
-    text(&root.join("proc/net/if_inet6")).lines().any(|line| {
-        let columns: Vec<_> = line.split_whitespace().collect();
-        matches!(columns[..], [_, _, _, "00", _, INTERFACE])
-    })
-}
-
 /// Its name and password.
 fn access_point(places: &Places, device: &DeviceConfig, kept: &Kept) -> (String, String) {
     let password = if device.setup_password.is_empty() { kept.password() } else { &device.setup_password };
-    (name::other(NAME, &digits(&places.root)), password.to_owned())
+    (name::other(NAME, &machine::digits(&places.root)), password.to_owned())
 }
 
 /// What the screen shows.

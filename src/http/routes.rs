@@ -44,6 +44,7 @@ pub(super) static TABLE: &[Row] = &[
     row(Method::GET, "/wifi", PUBLIC, wifi::page),
     // What the pages before the login need.
     row(Method::GET, "/static/style.css", PUBLIC, |context, request| context.assets.named(request, "static/style.css")),
+    row(Method::GET, "/static/forms.css", PUBLIC, |context, request| context.assets.named(request, "static/forms.css")),
     row(Method::GET, "/static/icon.svg", PUBLIC, |context, request| context.assets.named(request, "static/icon.svg")),
     row(Method::GET, "/static/login.js", PUBLIC, |context, request| context.assets.named(request, "static/login.js")),
     row(Method::GET, "/static/wifi.js", PUBLIC, |context, request| context.assets.named(request, "static/wifi.js")),
@@ -239,6 +240,7 @@ mod tests {
                 "GET /claim",
                 "GET /wifi",
                 "GET /static/style.css",
+                "GET /static/forms.css",
                 "GET /static/icon.svg",
                 "GET /static/login.js",
                 "GET /static/wifi.js",

@@ -89,9 +89,8 @@ function list(networks) {
     Object.assign(input, { type: 'radio', name: 'network', required: true, value: network ? `+${network.ssid}` : '' });
     input.checked = input.value === chosen;
     input.dataset.protected = network?.is_protected ?? true;
-    words.textContent = network?.ssid ?? 'Another one';
+    words.textContent = network ? network.ssid + (network.is_protected ? '' : ' (open)') : 'Another one';
     label.append(input, words);
-    if (network && !network.is_protected) label.append(' (open)');
     find('networks').append(label);
   }
   fit();

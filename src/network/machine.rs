@@ -31,11 +31,11 @@ pub fn cables(root: &Path) -> Vec<String> {
     interfaces(root).into_iter().filter(has_carrier).collect()
 }
 
-/// The machine's own four digits: those of its first interface.
-pub fn digits(root: &Path) -> String {
+/// The machine's own four digits: those of its first interface, once there is one.
+pub fn digits(root: &Path) -> Option<String> {
     let address = |name: String| name::digits(&text(&root.join("sys/class/net").join(name).join("address")));
     let own = interfaces(root).into_iter().filter(|name| name != "lo");
-    own.into_iter().find_map(address).unwrap_or_else(|| "0000".into())
+    own.into_iter().find_map(address)
 }
 
 /// Whether `interface` has an IPv6 address that is good beyond its link: `/proc/net/if_inet6` has a line for each, with address,

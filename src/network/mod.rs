@@ -105,6 +105,8 @@ struct Appliance {
     complaint: String,
     /// How long it was looked for before there was one; `None` once that does not matter.
     missed_since: Option<Timestamp>,
+    /// The machine's own digits, once they are known: they stay, though the adapter that has them may be pulled out.
+    digits: Option<String>,
     /// What the radio was told last.
     told: Option<Radio>,
     captive: Option<Captive>,
@@ -127,6 +129,7 @@ impl Appliance {
             supplicant: None,
             complaint: String::new(),
             missed_since: Some(Timestamp::now()),
+            digits: None,
             told: None,
             captive: None,
             networks: Vec::new(),
@@ -141,6 +144,9 @@ impl Appliance {
 
     /// Looks at everything once, and does what follows.
     fn look(&mut self) {
+        if self.digits.is_none() {
+            self.digits = machine::digits(&self.places.root);
+        }
         self.take_wish();
         if self.supplicant.is_none() {
             self.connect();
@@ -262,7 +268,7 @@ impl Appliance {
                 Radio::Join => supplicant.join(&known, country)?,
                 Radio::Try(wifi) => supplicant.join(std::slice::from_ref(wifi), country)?,
                 Radio::AccessPoint => {
-                    let (ssid, password) = access_point(&self.places, &self.device, &self.kept);
+                    let (ssid, password) = access_point(self.digits.as_deref(), &self.device, &self.kept);
                     info!("there is no network: the access point {ssid} is open");
                     supplicant.open(&Wifi { ssid, password }, country)?;
                 }
@@ -288,7 +294,7 @@ impl Appliance {
     /// Says what is: to perch, and on the screen.
     fn say(&mut self, seen: &Seen) {
         let access_point = self.supplicant.is_some().then(|| {
-            let (ssid, password) = access_point(&self.places, &self.device, &self.kept);
+            let (ssid, password) = access_point(self.digits.as_deref(), &self.device, &self.kept);
             AccessPoint { ssid, password, url: self.places.page.clone(), network: (*self.places.dns.ip(), 24) }
         });
         let ssid = self.setup.tried().map(str::to_owned).or_else(|| seen.joined.clone());
@@ -336,7 +342,7 @@ impl Appliance {
             return;
         }
         if name::is_taken(name, &interface_addresses(), self.places.mdns) {
-            let other = name::other(name, &machine::digits(&self.places.root));
+            let other = other(name, self.digits.as_deref());
             warn!("another machine is {name}.local already: this one is {other}.local");
             if let Err(error) = machine::rename(&self.places.root, &other) {
                 warn!("the machine cannot be named {other}: {error}");
@@ -359,10 +365,15 @@ const fn without_radio(seen: &Seen) -> Phase {
     if seen.has_cable { Phase::Online } else { Phase::Searching }
 }
 
+/// The name that this machine has beside `name`.
+fn other(name: &str, digits: Option<&str>) -> String {
+    name::other(name, digits.unwrap_or("0000"))
+}
+
 /// Its name and password.
-fn access_point(places: &Places, device: &DeviceConfig, kept: &Kept) -> (String, String) {
+fn access_point(digits: Option<&str>, device: &DeviceConfig, kept: &Kept) -> (String, String) {
     let password = if device.setup_password.is_empty() { kept.password() } else { &device.setup_password };
-    (name::other(NAME, &machine::digits(&places.root)), password.to_owned())
+    (other(NAME, digits), password.to_owned())
 }
 
 /// What the screen shows.

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import socket
 import stat
 import struct
@@ -133,6 +134,16 @@ def test_a_wish_that_is_none_is_dropped():
         machine.wish(wish("café", ""))
         machine.wait_for("online")
         assert not any(b"home".hex() in command for command in machine.supplicant.asked)
+
+
+def test_the_access_point_keeps_its_name_though_the_adapter_is_pulled_out_that_has_its_digits():
+    with Machine(AIR) as machine:
+        assert machine.wait_for("access_point")["access_point"]["ssid"] == "perch-3456"
+        shutil.rmtree(machine.base / "sys/class/net/eth0")
+        machine.wish(wish("home", "wrong horse"))
+        machine.wait_until(lambda status: status["result"], 30, "it was tried")
+        assert machine.wait_for("access_point")["access_point"]["ssid"] == "perch-3456"
+        assert machine.supplicant.networks[0]["ssid"] == "perch-3456".encode().hex()
 
 
 def test_another_network_is_joined_without_leaving_it_again_and_the_first_one_stays_known():

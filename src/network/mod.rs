@@ -40,8 +40,9 @@ pub use kept::FILE as KEPT;
 const INTERFACE: &str = "wlan0";
 /// How often is looked at everything.
 const PACE: Duration = Duration::from_secs(1);
-/// How often networks are searched for while none is joined.
-const SEARCH: Duration = Duration::from_secs(30);
+/// How often networks are searched for while none is joined: more than once before the access point opens, in which they can be
+/// searched for no more, because one search may miss some.
+const SEARCH: Duration = Duration::from_secs(8);
 /// How long a radio may take to be there after the start.
 const NO_RADIO: Duration = Duration::from_secs(30);
 /// The machine's name when the owner gives none.

@@ -240,6 +240,12 @@ impl PathEstimator {
         self.queueing.max(unreported)
     }
 
+    /// Whether packets do not wait on the way, so that one that is lost was not lost to a full queue.
+    #[must_use]
+    pub fn has_room(&self) -> bool {
+        self.has_feedback && self.queueing < ROOM
+    }
+
     /// Whether all that was sent has been reported on.
     #[must_use]
     pub const fn is_drained(&self) -> bool {

@@ -173,13 +173,15 @@ fn media_engine() -> Result<MediaEngine, PeerError> {
     Ok(engine)
 }
 
-fn interceptors(engine: &mut MediaEngine, path: &feedback::SharedPath) -> Result<Registry, PeerError> {
+fn interceptors(engine: &mut MediaEngine, path: &feedback::SharedPath, ssrc: u32) -> Result<Registry, PeerError> {
     let registry = configure_twcc_sender_only(configure_rtcp_reports(Registry::new()), engine)?;
-    let congestion = CongestionControlBuilder::new(feedback::Estimator(Arc::clone(path))).build();
+    let lost = feedback::SharedLost::default();
+    let estimator = feedback::Estimator { path: Arc::clone(path), lost: Arc::clone(&lost), ssrc };
+    let congestion = CongestionControlBuilder::new(estimator).build();
     let responder = NackResponderBuilder::new().with_size(RESEND_BUFFER_PACKETS).build();
     Ok(registry
         .with(Slot::CongestionControl, congestion)
-        .with(Slot::from(3_500), feedback::resend_limit(Arc::clone(path)))
+        .with(Slot::from(3_500), feedback::resends(Arc::clone(path), lost, ssrc))
         .with(Slot::NackResponder, responder)
         .with(Slot::from(14_000), feedback::keyframe_requests(Arc::clone(path))))
 }
@@ -246,6 +248,7 @@ impl Peer {
     pub(super) async fn answer(parts: &Parts<'_>, offer_sdp: &str) -> Result<(Self, String), AnswerError> {
         let now = Instant::now();
         let path = Arc::new(Mutex::new(PathEstimator::new(now, parts.bitrates)));
+        let ssrc = rand::random();
         let (link_sender, link) = watch::channel(Link::Connecting);
         let events = Arc::new(Events { gathered: Notify::new(), link: link_sender });
         let mut failure = None;
@@ -253,15 +256,15 @@ impl Peer {
         let wants_mdns = !parts.loopback_only && parts.config.advertise.is_empty();
         let mut mdns = if wants_mdns { MulticastDnsMode::QueryOnly } else { MulticastDnsMode::Disabled };
         for port in ports(parts.config.udp_ports) {
-            let mut built = Self::build(parts, port, mdns, &path, &events).await;
+            let mut built = Self::build(parts, port, mdns, (&path, ssrc), &events).await;
             if built.is_err() && mdns != MulticastDnsMode::Disabled {
                 mdns = MulticastDnsMode::Disabled;
-                built = Self::build(parts, port, mdns, &path, &events).await;
+                built = Self::build(parts, port, mdns, (&path, ssrc), &events).await;
             }
             match built {
                 Ok(connection) => {
-                    let answered = Self::negotiate(connection.as_ref(), &events, offer_sdp).await;
-                    let (track, ssrc, answer) = match answered {
+                    let answered = Self::negotiate(connection.as_ref(), &events, offer_sdp, ssrc).await;
+                    let (track, answer) = match answered {
                         Ok(answered) => answered,
                         Err(error) => {
                             let _ = connection.close().await;
@@ -281,11 +284,11 @@ impl Peer {
         parts: &Parts<'_>,
         port: u16,
         mdns: MulticastDnsMode,
-        path: &feedback::SharedPath,
+        (path, ssrc): (&feedback::SharedPath, u32),
         events: &Arc<Events>,
     ) -> Result<Arc<dyn PeerConnection>, PeerError> {
         let mut engine = media_engine()?;
-        let registry = interceptors(&mut engine, path)?;
+        let registry = interceptors(&mut engine, path, ssrc)?;
         let ice_servers = parts.config.ice_servers.iter().map(|server| RTCIceServer {
             urls: server.urls.clone(),
             username: server.username.clone(),
@@ -312,8 +315,8 @@ impl Peer {
         connection: &dyn PeerConnection,
         events: &Events,
         offer_sdp: &str,
-    ) -> Result<(Arc<TrackLocalStaticRTP>, u32, String), PeerError> {
-        let ssrc = rand::random();
+        ssrc: u32,
+    ) -> Result<(Arc<TrackLocalStaticRTP>, String), PeerError> {
         let coding = RTCRtpCodingParameters {
             ssrc: Some(ssrc),
             rtx: Some(RTCRtpRtxParameters { ssrc: rand::random() }),
@@ -343,7 +346,7 @@ impl Peer {
         // What has been gathered by then is answered: a slow STUN server must not keep the picture away.
         let _ = tokio::time::timeout(GATHERING_TIMEOUT, events.gathered.notified()).await;
         let answer = connection.local_description().await.ok_or_else(|| std::io::Error::other("no answer was made"))?;
-        Ok((track, ssrc, answer.sdp))
+        Ok((track, answer.sdp))
     }
 
     /// Watches the connection's stage.

@@ -25,4 +25,8 @@ fuzz_target!(|bytes: &[u8]| {
         // Samples may overlap, but each is named in a table of the file, or by a fragment's run of at most so many.
         let _ = perch::capture::file::count_mp4_pictures(file);
     });
+    // The same from a web server, all at once and in pieces.
+    for piece in [bytes.len(), 61] {
+        let _ = perch::capture::file::count_mp4_pictures_as_they_arrive(bytes, piece);
+    }
 });

@@ -188,8 +188,11 @@ impl Fragment<'_> {
             }
             fields.optional(0x4);
             let is_long = fields.flags & 0xf00 != 0;
+            if !is_long && default_size == 0 {
+                // Neither they nor what tells of them would take a byte, and the count could be anything.
+                return None;
+            }
             for _ in 0..count {
-                // Without fields of their own, samples take no bytes, and a count could be anything.
                 if (is_long && fields.bytes.is_empty()) || track.samples.len() >= MOST_SAMPLES {
                     return None;
                 }
@@ -259,6 +262,24 @@ mod tests {
         .concat();
         assert_eq!(samples(Boxes(&stbl)).len(), 3);
         assert!(samples(Boxes(&stbl[..20])).is_empty());
+    }
+
+    #[test]
+    fn a_run_of_pictures_without_bytes_is_none() {
+        let avc = AvcConfig { length_size: 4, parameter_sets: Vec::new() };
+        for (size, expected) in [(0, 0), (9, MOST_SAMPLES)] {
+            let mut track = Track {
+                id: 1,
+                timescale: 1,
+                avc: avc.clone(),
+                samples: vec![],
+                default_duration: 1,
+                default_size: size,
+            };
+            let traf = [boxed(b"tfhd", &words(&[0, 1])), boxed(b"trun", &words(&[0, u32::MAX]))].concat();
+            Fragment { start: 0, payload: &boxed(b"traf", &traf) }.append_to(&mut track);
+            assert_eq!(track.samples.len(), expected, "of {size} bytes each");
+        }
     }
 
     #[test]

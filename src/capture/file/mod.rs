@@ -41,6 +41,20 @@ pub fn count_mp4_pictures(file: File) -> usize {
     std::iter::from_fn(|| clip.next_picture().ok().flatten()).count()
 }
 
+/// Takes an MP4 file apart as it arrives, in pieces of `piece` bytes (at least 1), for a fuzz target.
+#[doc(hidden)]
+pub fn count_mp4_pictures_as_they_arrive(bytes: &[u8], piece: usize) -> usize {
+    let mut stream = mp4_stream::Mp4Stream::new(30);
+    let mut count = 0;
+    for piece in bytes.chunks(piece.max(1)) {
+        stream.push(piece);
+        while let Ok(Some(_)) = stream.next_picture() {
+            count += 1;
+        }
+    }
+    count
+}
+
 /// Opens `path`: a video file, a FIFO, `-` for standard input, a directory of JPEG files, or a pattern for their names
 /// (`img%04d.jpg`, `img*.jpg`).
 ///

@@ -123,7 +123,11 @@ fn index(file: &mut File) -> io::Result<Indexed> {
     }
     match track {
         None => Ok(Indexed::NoIndex),
-        Some(Ok(track)) => Ok(Indexed::Track(track)),
+        Some(Ok(mut track)) => {
+            // Each takes a byte of the file at least, whatever its index promises.
+            track.samples.truncate(usize::try_from(end).unwrap_or(usize::MAX));
+            Ok(Indexed::Track(track))
+        }
         Some(Err(Some(codec))) => Ok(Indexed::OtherCodec(codec)),
         Some(Err(None)) => Ok(Indexed::NoVideo),
     }

@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use bytes::BytesMut;
 use log::warn;
 
 use super::boxes::{Boxes, Fragment, Track};
@@ -18,7 +19,7 @@ const LARGEST_INDEX: u64 = 16 << 20;
 /// Takes a stream apart into pictures.
 pub struct Mp4Stream {
     /// What has arrived and was not looked at yet.
-    buffer: Vec<u8>,
+    buffer: BytesMut,
     /// Where in the stream the buffer begins.
     at: u64,
     /// Bytes from there on that nobody needs.
@@ -36,7 +37,7 @@ impl Mp4Stream {
     /// Nothing has arrived. Pictures without a duration are shown at `framerate`.
     pub fn new(framerate: u32) -> Self {
         Self {
-            buffer: Vec::new(),
+            buffer: BytesMut::new(),
             at: 0,
             skip: 0,
             track: None,
@@ -82,10 +83,9 @@ impl Mp4Stream {
         format!("MP4 with H.264 {width}×{height}")
     }
 
-    fn take(&mut self, length: usize) -> Vec<u8> {
+    fn take(&mut self, length: usize) -> BytesMut {
         self.at += length as u64;
-        let rest = self.buffer.split_off(length);
-        std::mem::replace(&mut self.buffer, rest)
+        self.buffer.split_to(length)
     }
 
     /// Looks at the box that begins here.

@@ -19,7 +19,7 @@ import socket
 import ssl
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -151,11 +151,21 @@ VIRTUAL = Board(
 
 class Appliance:
     """A machine that starts from a card. The ports of perch's pictures are the same inside and outside, so that what it
-    announces is what a browser here can reach; the page's is not."""
+    announces is what a browser here can reach; the page's is not. `parts` are more of QEMU's arguments, and `netdev` is what
+    its network adapter is plugged into."""
 
     starts = itertools.count(1)
 
-    def __init__(self, card: Card, folder: Path, board: Board = VIRTUAL, udp_first: int | None = None, append: str = ""):
+    def __init__(
+        self,
+        card: Card,
+        folder: Path,
+        board: Board = VIRTUAL,
+        udp_first: int | None = None,
+        has_cable: bool = True,
+        parts: Sequence[str] = (),
+        netdev: str = "net",
+    ):
         self.card = card
         self.folder = folder / f"start-{next(self.starts)}"
         self.folder.mkdir(parents=True)
@@ -172,9 +182,9 @@ class Appliance:
             forwards += [f"udp:127.0.0.1:{port}-:{port}" for port in range(udp_first, udp_first + UDP_PORTS)]
         words = card.read("cmdline.txt").decode().split()
         words.remove("quiet")
-        words = ["console=ttyAMA0", *words, *board.words, f"systemd.debug_shell={board.shell}", append]
+        words = ["console=ttyAMA0", *words, *board.words, f"systemd.debug_shell={board.shell}"]
         words += ["systemd.journald.forward_to_kmsg=1", "systemd.journald.max_level_kmsg=info", "printk.devkmsg=on", "loglevel=7"]
-        self._serial = self.folder / "shell"
+        self._serial, self._monitor = self.folder / "shell", self.folder / "monitor"
         self.started = time.monotonic()
         self.process = subprocess.Popen(
             [
@@ -183,13 +193,15 @@ class Appliance:
                 *(["-dtb", self.folder / board.device_tree] if board.device_tree else []),
                 "-append", " ".join(words), *board.parts(card.path, self.console, self._serial),
                 "-netdev", ",".join(["user,id=net", *(f"hostfwd={forward}" for forward in forwards)]),
-                "-device", f"{board.network},netdev=net",
+                *parts, "-device", f"{board.network},netdev={netdev}", "-monitor", f"unix:{self._monitor},server=on,wait=off",
             ],
             stdin=subprocess.DEVNULL,
             stdout=(self.folder / "qemu.log").open("wb"),
             stderr=subprocess.STDOUT,
         )  # fmt: skip
         self._shell: socket.socket | None = None
+        if not has_cable:
+            self.plug("off")
 
     def __enter__(self):
         return self
@@ -207,6 +219,18 @@ class Appliance:
         self.process.wait(30)
         for name in ("kernel", "initrd"):
             (self.folder / name).unlink(missing_ok=True)
+
+    def plug(self, cable: str):
+        """Plugs the cable into the network adapter (`on`), or pulls it out (`off`)."""
+        wait_until(lambda: self.check() or self._monitor.exists(), 30, "QEMU listens")
+        with socket.socket(socket.AF_UNIX) as monitor:
+            monitor.settimeout(30)
+            monitor.connect(str(self._monitor))
+            for words in (b"", f"set_link net {cable}\n".encode()):
+                monitor.sendall(words)
+                said = b""
+                while not said.endswith(b"(qemu) "):
+                    said += monitor.recv(4096)
 
     def cpu_seconds(self) -> float:
         """What the emulation has cost so far: the same on a busy machine as on an idle one."""

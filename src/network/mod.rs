@@ -22,7 +22,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use log::{info, warn};
+use log::{debug, info, warn};
 
 use crate::base::clock::Timestamp;
 use crate::platform::device::{DeviceConfig, Wifi};
@@ -30,7 +30,7 @@ use crate::platform::wifi::{self, AccessPoint, Network, Phase, Status};
 use crate::webrtc::interface_addresses;
 use captive::Captive;
 use kept::Kept;
-use name::Schedule;
+use name::{Holder, Schedule};
 use setup::{Patience, Radio, Seen, Setup};
 use supplicant::Supplicant;
 
@@ -287,7 +287,7 @@ impl Appliance {
             // networkd gives the address in a moment.
             match Captive::start(self.places.dns) {
                 Ok(captive) => self.captive = Some(captive),
-                Err(error) => log::debug!("no names are answered yet at {}: {error}", self.places.dns),
+                Err(error) => debug!("no names are answered yet at {}: {error}", self.places.dns),
             }
         }
     }
@@ -338,16 +338,29 @@ impl Appliance {
             self.ways = ways;
             self.schedule.changed(now);
         }
-        let name = self.device.hostname.as_deref().unwrap_or(NAME);
-        if self.ways.is_empty() || machine::hostname(&self.places.root) != name || !self.schedule.is_due(now) {
+        if self.ways.is_empty() || !self.schedule.is_due(now) {
             return;
         }
-        if name::is_taken(name, &interface_addresses(), self.places.mdns) {
-            let other = other(name, self.digits.as_deref());
-            warn!("another machine is {name}.local already: this one is {other}.local");
-            if let Err(error) = machine::rename(&self.places.root, &other) {
-                warn!("the machine cannot be named {other}: {error}");
+        let first = self.device.hostname.as_deref().unwrap_or(NAME);
+        let other = other(first, self.digits.as_deref());
+        let current = machine::hostname(&self.places.root);
+        if current != first && current != other {
+            return;
+        }
+        let new = match name::holder(&current, &interface_addresses(), self.places.mdns) {
+            Holder::Another if current == first => {
+                warn!("another machine is {first}.local already: this one is {other}.local");
+                other
             }
+            Holder::Nobody => {
+                debug!("nobody answers for {current}.local");
+                self.schedule.told_anew(now);
+                current
+            }
+            Holder::Own | Holder::Another => return,
+        };
+        if let Err(error) = machine::rename(&self.places.root, &new) {
+            warn!("the machine cannot be named {new}: {error}");
         }
     }
 }

@@ -257,6 +257,19 @@ def test_the_machine_has_its_other_name_where_somebody_has_the_first(name, addre
         other.close()
 
 
+def test_a_name_that_nobody_answers_for_is_told_to_the_system_anew():
+    silent = Other("garden.local", "203.0.113.9")
+    try:
+        with Machine(AIR, mdns=silent.port) as machine:
+            # resolved looks again when the name is written, whatever it is.
+            os.utime(machine.hostname_file, (0, 0))
+            machine.cable(True)
+            wait_until(lambda: machine.hostname_file.stat().st_mtime > 0, 30, "it is told anew")
+            assert machine.hostname_file.read_text().strip() == "perch"
+    finally:
+        silent.close()
+
+
 # ---- the routes
 
 

@@ -5,7 +5,6 @@ It shares a hub of QEMU's with the appliance and with QEMU's own network, and ha
 
 from __future__ import annotations
 
-import ipaddress
 import socket
 import struct
 import threading
@@ -18,17 +17,19 @@ import dns.rdatatype
 import dns.rrset
 
 GROUP, PORT = "224.0.0.251", 5353
-GROUP_MAC = bytes.fromhex("01005e0000fb")
+TO_GROUP = (bytes.fromhex("01005e0000fb"), GROUP, PORT)
 OWN_MAC = bytes.fromhex("020000000099")
 OWN_ADDRESS = "10.0.2.99"
 IPV4, UDP = 0x0800, 17
 
 
 class Neighbour:
-    """It has `name` from the start, when there is one. `qemu` is what plugs it and the machine's adapter into one hub."""
+    """It has `name` from the start, when there is one, or asks for `wanted` as soon as somebody is about to take it, once.
+    `qemu` is what plugs it and the machine's adapter into one hub."""
 
-    def __init__(self, name: str | None = None):
+    def __init__(self, name: str | None = None, wanted: str | None = None):
         self.name = f"{name}.local." if name else None
+        self._wanted = f"{wanted}.local." if wanted else None
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self._socket.bind(("127.0.0.1", 0))
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
@@ -55,8 +56,7 @@ class Neighbour:
 
     def ask(self, name: str, kind: str, within: float) -> list[str]:
         """What others answer, in DNS's own notation; nothing when nobody does. It is asked again ever more rarely (RFC 6762, 5.2)."""
-        question = dns.message.make_query(name, kind, id=0)
-        question.flags = 0
+        question = query(name, kind)
         key = (question.question[0].name, dns.rdatatype.from_text(kind))
 
         def found() -> list[str]:
@@ -66,7 +66,7 @@ class Neighbour:
         with self._arrived:
             self._answers.clear()
             while not found() and (left := end - time.monotonic()) > 0:
-                self._send(question)
+                self._send(question, TO_GROUP)
                 self._arrived.wait_for(found, min(pause, left))
                 pause = min(2 * pause, 60)
             return found()
@@ -80,25 +80,44 @@ class Neighbour:
                 with self._arrived:
                     self._answers += [*message.answer, *message.additional]
                     self._arrived.notify_all()
+            elif self._wanted and any(rrset.name.to_text() == self._wanted for rrset in message.authority):
+                self._send(query(self._wanted, "A"), TO_GROUP)
+                self._wanted = None
             elif self.name and any(question.name.to_text().lower() == self.name for question in message.question):
                 answer = dns.message.Message(id=0)
-                answer.flags = dns.flags.QR | dns.flags.AA
-                answer.answer.append(dns.rrset.from_text(self.name, 120, "IN", "A", OWN_ADDRESS))
-                self._send(answer)
+                port = struct.unpack(">H", frame[34:36])[0]
+                if port == PORT:
+                    self._answer(answer, TO_GROUP)
+                else:
+                    # Who asks from another port wants the answer there, with the question (RFC 6762, section 6.7).
+                    answer.id, answer.question = message.id, message.question
+                    self._answer(answer, (frame[6:12], socket.inet_ntoa(frame[26:30]), port))
 
-    def _send(self, message: dns.message.Message):
-        self._socket.sendto(frame_of(message.to_wire()), self._peer)
+    def _answer(self, answer: dns.message.Message, to: tuple[bytes, str, int]):
+        answer.flags = dns.flags.QR | dns.flags.AA
+        answer.answer.append(dns.rrset.from_text(self.name, 120, "IN", "A", OWN_ADDRESS))
+        self._send(answer, to)
+
+    def _send(self, message: dns.message.Message, to: tuple[bytes, str, int]):
+        self._socket.sendto(frame_of(message.to_wire(), to), self._peer)
 
 
-def frame_of(payload: bytes) -> bytes:
-    """An Ethernet frame to the group, from its own address."""
-    udp = struct.pack(">4H", PORT, PORT, 8 + len(payload), 0) + payload
-    addresses = socket.inet_aton(OWN_ADDRESS) + socket.inet_aton(GROUP)
+def query(name: str, kind: str) -> dns.message.Message:
+    question = dns.message.make_query(name, kind, id=0)
+    question.flags = 0
+    return question
+
+
+def frame_of(payload: bytes, to: tuple[bytes, str, int]) -> bytes:
+    """An Ethernet frame to this hardware address, address and port, from its own."""
+    mac, address, port = to
+    udp = struct.pack(">4H", PORT, port, 8 + len(payload), 0) + payload
+    addresses = socket.inet_aton(OWN_ADDRESS) + socket.inet_aton(address)
     header = bytearray(struct.pack(">BBHHHBBH", 0x45, 0, 20 + len(udp), 0, 0, 255, UDP, 0) + addresses)
     total = sum(struct.unpack(">10H", header))
     total = (total & 0xFFFF) + (total >> 16)
     header[10:12] = struct.pack(">H", ~(total + (total >> 16)) & 0xFFFF)
-    return GROUP_MAC + OWN_MAC + struct.pack(">H", IPV4) + bytes(header) + udp
+    return mac + OWN_MAC + struct.pack(">H", IPV4) + bytes(header) + udp
 
 
 def read(frame: bytes) -> dns.message.Message | None:
@@ -106,7 +125,7 @@ def read(frame: bytes) -> dns.message.Message | None:
     if len(frame) < 42 or frame[12:14] != struct.pack(">H", IPV4) or frame[23] != UDP:
         return None
     start = 14 + 4 * (frame[14] & 15)
-    if ipaddress.ip_address(frame[30:34]) != ipaddress.ip_address(GROUP) or frame[start + 2 : start + 4] != struct.pack(">H", PORT):
+    if frame[30:34] != socket.inet_aton(GROUP) or frame[start + 2 : start + 4] != struct.pack(">H", PORT):
         return None
     length = struct.unpack(">H", frame[start + 4 : start + 6])[0]
     try:

@@ -34,6 +34,7 @@ use super::path::{BitrateRange, PathEstimator};
 use super::{Config, PortRange};
 
 pub(super) mod addresses;
+mod burst;
 mod checks;
 mod feedback;
 mod sockets;
@@ -304,7 +305,7 @@ impl Peer {
             .with_interceptor_registry(registry)
             .with_setting_engine(settings(parts, mdns))
             .with_handler(Arc::clone(events) as Arc<dyn PeerConnectionEventHandler>)
-            .with_runtime(Arc::<sockets::Runtime>::default())
+            .with_runtime(Arc::new(sockets::Runtime::new(ssrc)))
             .with_udp_addrs(addresses::to_bind(parts.loopback_only, port))
             .build()
             .await?;

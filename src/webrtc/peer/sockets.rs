@@ -1,4 +1,4 @@
-//! The sockets of a session, which do four things that the crate's do not.
+//! The sockets of a session, which do five things that the crate's do not.
 //!
 //! They answer a viewer's first nomination at once. A browser nominates the pair with its very first connectivity check. The crate's agent does not answer such a check
 //! before a check of its own has come back, and then waits for the viewer to repeat it, which takes a browser another
@@ -13,6 +13,8 @@
 //!
 //! And a packet that the system cannot send now is lost, as one on the way is: the crate would report each one as an error,
 //! a hundred in a second for as long as a cable is out.
+//!
+//! And they send a picture's packets in one system call: see [`burst`](super::burst).
 
 use std::future::Future;
 use std::io::{self, IoSliceMut};
@@ -20,7 +22,7 @@ use std::net::{SocketAddr, UdpSocket};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use log::debug;
@@ -28,6 +30,7 @@ use webrtc::runtime::{
     AsyncInterval, AsyncTcpListener, AsyncTcpStream, AsyncUdpSocket, JoinHandle, RecvMeta, TokioRuntime, Transmit,
 };
 
+use super::burst::{Burst, Step};
 use super::checks::Checks;
 
 /// Longest check that is kept; browsers send about 120 bytes.
@@ -41,9 +44,17 @@ const BINDING_SUCCESS: [u8; 2] = [0x01, 0x01];
 const USE_CANDIDATE: u16 = 0x0025;
 
 /// Tokio, with these sockets. One for each session.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Runtime {
     checks: Arc<Mutex<Checks>>,
+    ssrc: u32,
+}
+
+impl Runtime {
+    /// For a session whose pictures are the RTP stream `ssrc`.
+    pub(super) fn new(ssrc: u32) -> Self {
+        Self { checks: Arc::default(), ssrc }
+    }
 }
 
 impl webrtc::runtime::Runtime for Runtime {
@@ -60,7 +71,8 @@ impl webrtc::runtime::Runtime for Runtime {
         let socket = TokioRuntime.wrap_udp_socket(socket)?;
         let checks = Arc::clone(&self.checks);
         let is_cut_off = AtomicBool::new(false);
-        Ok(Arc::new(Socket { socket, address, checks, nomination: Mutex::default(), is_cut_off }))
+        let burst = Mutex::new(Burst::new(self.ssrc));
+        Ok(Arc::new(Socket { socket, address, checks, nomination: Mutex::default(), burst, is_cut_off }))
     }
 
     fn wrap_tcp_listener(&self, listener: std::net::TcpListener) -> io::Result<Arc<dyn AsyncTcpListener>> {
@@ -108,6 +120,7 @@ struct Socket {
     address: SocketAddr,
     checks: Arc<Mutex<Checks>>,
     nomination: Mutex<Nomination>,
+    burst: Mutex<Burst>,
     is_cut_off: AtomicBool,
 }
 
@@ -118,6 +131,39 @@ impl Socket {
 
     fn checks(&self) -> MutexGuard<'_, Checks> {
         self.checks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn poll_send_now(&self, context: &mut Context<'_>, transmit: &Transmit<'_>) -> Poll<io::Result<usize>> {
+        match self.socket.poll_send(context, transmit) {
+            Poll::Ready(Err(error)) if is_passing(&error) => {
+                if !self.is_cut_off.swap(true, Ordering::Relaxed) {
+                    debug!("{} cannot be reached now: {error}", transmit.destination);
+                }
+                Poll::Ready(Ok(transmit.contents.len()))
+            }
+            Poll::Ready(Ok(sent)) => {
+                self.is_cut_off.store(false, Ordering::Relaxed);
+                Poll::Ready(Ok(sent))
+            }
+            other => other,
+        }
+    }
+
+    /// Sends what was gathered. Where the way there does not take it as a whole, each packet is tried once.
+    fn poll_send_burst(&self, context: &mut Context<'_>, burst: &mut Burst) -> Poll<()> {
+        if let Some((contents, segment, destination)) = burst.gathered() {
+            let segment_size = (contents.len() > segment).then_some(segment);
+            let transmit = Transmit { destination, ecn: None, contents, segment_size, src_ip: None };
+            if let Err(error) = ready!(self.poll_send_now(context, &transmit)) {
+                debug!("{destination} does not take {} bytes at once: {error}", contents.len());
+                for contents in contents.chunks(segment) {
+                    let transmit = Transmit { contents, segment_size: None, ..transmit };
+                    let _ = self.poll_send_now(context, &transmit);
+                }
+            }
+        }
+        burst.clear();
+        Poll::Ready(())
     }
 }
 
@@ -133,18 +179,23 @@ impl AsyncUdpSocket for Socket {
         if is_elsewhere || is_held_back {
             return Poll::Ready(Ok(transmit.contents.len()));
         }
-        match self.socket.poll_send(context, transmit) {
-            Poll::Ready(Err(error)) if is_passing(&error) => {
-                if !self.is_cut_off.swap(true, Ordering::Relaxed) {
-                    debug!("{} cannot be reached now: {error}", transmit.destination);
+        if self.socket.max_gso_segments() == 1 || transmit.segment_size.is_some() {
+            return self.poll_send_now(context, transmit);
+        }
+        let mut burst = self.burst.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            match burst.offer(transmit.contents, transmit.destination) {
+                Step::Alone => return self.poll_send_now(context, transmit),
+                Step::Gathered => return Poll::Ready(Ok(transmit.contents.len())),
+                Step::InTheWay => ready!(self.poll_send_burst(context, &mut burst)),
+                Step::Complete => {
+                    if self.poll_send_burst(context, &mut burst).is_pending() {
+                        burst.take_back(transmit.contents.len());
+                        return Poll::Pending;
+                    }
+                    return Poll::Ready(Ok(transmit.contents.len()));
                 }
-                Poll::Ready(Ok(transmit.contents.len()))
             }
-            Poll::Ready(Ok(sent)) => {
-                self.is_cut_off.store(false, Ordering::Relaxed);
-                Poll::Ready(Ok(sent))
-            }
-            other => other,
         }
     }
 
@@ -295,7 +346,7 @@ mod tests {
         tokio.block_on(async {
             let bound = UdpSocket::bind("127.0.0.1:0").unwrap();
             let own = bound.local_addr().unwrap();
-            let socket = webrtc::runtime::Runtime::wrap_udp_socket(&Runtime::default(), bound).unwrap();
+            let socket = webrtc::runtime::Runtime::wrap_udp_socket(&Runtime::new(1), bound).unwrap();
             for destination in [SocketAddr::from(([192, 0, 2, 1], 9)), own] {
                 let transmit =
                     Transmit { destination, ecn: None, contents: b"check", segment_size: None, src_ip: None };

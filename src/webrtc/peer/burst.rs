@@ -57,8 +57,7 @@ impl Burst {
         }
         self.newest = Some(sequence);
         self.bytes.extend_from_slice(packet);
-        let is_complete =
-            is_last || packet.len() < self.segment || self.bytes.len() >= MOST_PACKETS * self.segment;
+        let is_complete = is_last || packet.len() < self.segment || self.bytes.len() >= MOST_PACKETS * self.segment;
         if is_complete { Step::Complete } else { Step::Gathered }
     }
 

@@ -43,6 +43,8 @@ mod sockets;
 /// (<http://www.webrtc.org/experiments/rtp-hdrext/playout-delay>).
 const PLAYOUT_DELAY_URI: &str = "http://www.webrtc.org/experiments/rtp-hdrext/playout-delay";
 const PLAYOUT_DELAY_ZERO: &[u8] = &[0, 0, 0];
+/// What an offer names whose viewer reports which packets came, and when.
+const TRANSPORT_WIDE_CC: &str = "draft-holmer-rmcat-transport-wide-cc-extensions-01";
 /// Bytes of one RTP payload: with headers, extensions and the SRTP tag below the 1200 bytes that pass everywhere.
 const PAYLOAD_BYTES: usize = 1140;
 /// Packets kept for resending: about three seconds.
@@ -95,6 +97,14 @@ pub(super) struct Parts<'a> {
     pub(super) loopback_only: bool,
     pub(super) offerer_is_dtls_server: bool,
     pub(super) bitrates: BitrateRange,
+}
+
+/// The one stream of a connection.
+struct Stream {
+    path: feedback::SharedPath,
+    ssrc: u32,
+    /// Whether the viewer tells what became of each packet; what was sent is remembered for that only.
+    is_reported: bool,
 }
 
 /// One viewer's connection.
@@ -174,15 +184,18 @@ fn media_engine() -> Result<MediaEngine, PeerError> {
     Ok(engine)
 }
 
-fn interceptors(engine: &mut MediaEngine, path: &feedback::SharedPath, ssrc: u32) -> Result<Registry, PeerError> {
-    let registry = configure_twcc_sender_only(configure_rtcp_reports(Registry::new()), engine)?;
+fn interceptors(engine: &mut MediaEngine, stream: &Stream) -> Result<Registry, PeerError> {
+    let Stream { path, ssrc, is_reported } = stream;
+    let mut registry = configure_rtcp_reports(Registry::new());
     let lost = feedback::SharedLost::default();
-    let estimator = feedback::Estimator { path: Arc::clone(path), lost: Arc::clone(&lost), ssrc };
-    let congestion = CongestionControlBuilder::new(estimator).build();
+    if *is_reported {
+        let estimator = feedback::Estimator { path: Arc::clone(path), lost: Arc::clone(&lost), ssrc: *ssrc };
+        let congestion = CongestionControlBuilder::new(estimator).build();
+        registry = configure_twcc_sender_only(registry, engine)?.with(Slot::CongestionControl, congestion);
+    }
     let responder = NackResponderBuilder::new().with_size(RESEND_BUFFER_PACKETS).build();
     Ok(registry
-        .with(Slot::CongestionControl, congestion)
-        .with(Slot::from(3_500), feedback::resends(Arc::clone(path), lost, ssrc))
+        .with(Slot::from(3_500), feedback::resends(Arc::clone(path), lost, *ssrc))
         .with(Slot::NackResponder, responder)
         .with(Slot::from(14_000), feedback::keyframe_requests(Arc::clone(path))))
 }
@@ -248,8 +261,11 @@ impl Peer {
     /// Answers `offer_sdp`; returns the peer and the answer with all candidates.
     pub(super) async fn answer(parts: &Parts<'_>, offer_sdp: &str) -> Result<(Self, String), AnswerError> {
         let now = Instant::now();
-        let path = Arc::new(Mutex::new(PathEstimator::new(now, parts.bitrates)));
-        let ssrc = rand::random();
+        let stream = Stream {
+            path: Arc::new(Mutex::new(PathEstimator::new(now, parts.bitrates))),
+            ssrc: rand::random(),
+            is_reported: offer_sdp.contains(TRANSPORT_WIDE_CC),
+        };
         let (link_sender, link) = watch::channel(Link::Connecting);
         let events = Arc::new(Events { gathered: Notify::new(), link: link_sender });
         let mut failure = None;
@@ -257,14 +273,14 @@ impl Peer {
         let wants_mdns = !parts.loopback_only && parts.config.advertise.is_empty();
         let mut mdns = if wants_mdns { MulticastDnsMode::QueryOnly } else { MulticastDnsMode::Disabled };
         for port in ports(parts.config.udp_ports) {
-            let mut built = Self::build(parts, port, mdns, (&path, ssrc), &events).await;
+            let mut built = Self::build(parts, port, mdns, &stream, &events).await;
             if built.is_err() && mdns != MulticastDnsMode::Disabled {
                 mdns = MulticastDnsMode::Disabled;
-                built = Self::build(parts, port, mdns, (&path, ssrc), &events).await;
+                built = Self::build(parts, port, mdns, &stream, &events).await;
             }
             match built {
                 Ok(connection) => {
-                    let answered = Self::negotiate(connection.as_ref(), &events, offer_sdp, ssrc).await;
+                    let answered = Self::negotiate(connection.as_ref(), &events, offer_sdp, stream.ssrc).await;
                     let (track, answer) = match answered {
                         Ok(answered) => answered,
                         Err(error) => {
@@ -273,6 +289,7 @@ impl Peer {
                         }
                     };
                     let answer = advertise(&answer, &parts.config.advertise);
+                    let Stream { path, ssrc, .. } = stream;
                     return Ok((Self { connection, track, link, path, ssrc }, answer));
                 }
                 Err(error) => failure = Some(error),
@@ -285,11 +302,11 @@ impl Peer {
         parts: &Parts<'_>,
         port: u16,
         mdns: MulticastDnsMode,
-        (path, ssrc): (&feedback::SharedPath, u32),
+        stream: &Stream,
         events: &Arc<Events>,
     ) -> Result<Arc<dyn PeerConnection>, PeerError> {
         let mut engine = media_engine()?;
-        let registry = interceptors(&mut engine, path, ssrc)?;
+        let registry = interceptors(&mut engine, stream)?;
         let ice_servers = parts.config.ice_servers.iter().map(|server| RTCIceServer {
             urls: server.urls.clone(),
             username: server.username.clone(),
@@ -305,7 +322,7 @@ impl Peer {
             .with_interceptor_registry(registry)
             .with_setting_engine(settings(parts, mdns))
             .with_handler(Arc::clone(events) as Arc<dyn PeerConnectionEventHandler>)
-            .with_runtime(Arc::new(sockets::Runtime::new(ssrc)))
+            .with_runtime(Arc::new(sockets::Runtime::new(stream.ssrc)))
             .with_udp_addrs(addresses::to_bind(parts.loopback_only, port))
             .build()
             .await?;

@@ -13,6 +13,7 @@ mod config;
 mod hardware;
 mod openh264;
 mod passthrough;
+mod scene_cut;
 pub mod software_budget;
 pub mod v4l2_m2m;
 

@@ -10,6 +10,7 @@ use openh264::encoder::{
 };
 use openh264::formats::YUVSlices;
 
+use super::scene_cut::SceneCut;
 use super::{EncodeError, Encoder};
 use crate::media::access_unit::AccessUnit;
 use crate::media::frame::{Frame, PixelFormat};
@@ -23,13 +24,14 @@ const COLOURS: VuiConfig = VuiConfig::bt709().matrix_coefficients(MatrixCoeffici
 pub struct OpenH264Encoder {
     library: Library,
     size: (usize, usize),
+    scene_cut: SceneCut,
 }
 
 impl OpenH264Encoder {
     /// An encoder for pictures of `size` pixels that aims at `bitrate_bps`.
     ///
-    /// Keyframes come only when forced: joiners and losses ask for theirs, and a regular one would cost every
-    /// viewer a burst.
+    /// Keyframes come only when forced and where the scene changes: joiners and losses ask for theirs, and a regular one
+    /// would cost every viewer a burst.
     ///
     /// # Errors
     /// When the library refuses the settings.
@@ -45,9 +47,11 @@ impl OpenH264Encoder {
             .skip_frames(false)
             .num_threads(1)
             .intra_frame_period(IntraFramePeriod::from_num_frames(0))
+            // `SceneCut` does it for less.
+            .scene_change_detect(false)
             .vui(COLOURS);
         let library = Library::with_api_config(OpenH264API::from_source(), config)?;
-        let mut encoder = Self { library, size };
+        let mut encoder = Self { library, size, scene_cut: SceneCut::default() };
         // The library would write its warnings straight to standard error, in a form of its own.
         encoder.set_option("the trace level", openh264_sys2::ENCODER_OPTION_TRACE_LEVEL, &mut 0_i32)?;
         Ok(encoder)
@@ -71,12 +75,13 @@ impl Encoder for OpenH264Encoder {
             let (width, height, format) = (frame.width(), frame.height(), frame.format());
             return Err(EncodeError::UnsupportedFrame { encoder: self.name().to_owned(), width, height, format });
         }
-        if force_keyframe {
-            self.library.force_intra_frame();
-        }
         let planes = frame.planes();
         if (0..3).any(|index| frame.plane(index).len() < planes[index].stride * planes[index].rows) {
             return Err(EncodeError::Unreadable);
+        }
+        let is_cut = self.scene_cut.is_cut(frame.plane(0), self.size.0, planes[0].stride);
+        if force_keyframe || is_cut {
+            self.library.force_intra_frame();
         }
         let picture = YUVSlices::new(
             (frame.plane(0), frame.plane(1), frame.plane(2)),
@@ -144,6 +149,17 @@ mod tests {
             .map(|i| encoder.encode(&frame(i, u64::from(i)), forced[i as usize]).unwrap().unwrap().is_keyframe)
             .collect();
         assert_eq!(keyframes, [true, false, true, false]);
+    }
+
+    #[test]
+    fn another_scene_begins_with_a_keyframe() {
+        let mut encoder = OpenH264Encoder::new(SIZE, 30, 500_000).unwrap();
+        let keyframes = [0, 1, 100, 101, 0].map(|shade| {
+            let bytes = vec![shade + 50; packed_size(PixelFormat::I420, SIZE)];
+            let frame = Frame::packed(PixelFormat::I420, SIZE, Timestamp::from_nanos(1), Box::new(bytes)).unwrap();
+            encoder.encode(&Arc::new(frame), false).unwrap().unwrap().is_keyframe
+        });
+        assert_eq!(keyframes, [true, false, true, false, true]);
     }
 
     #[test]

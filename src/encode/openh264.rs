@@ -154,12 +154,12 @@ mod tests {
     #[test]
     fn another_scene_begins_with_a_keyframe() {
         let mut encoder = OpenH264Encoder::new(SIZE, 30, 500_000).unwrap();
-        let keyframes = [0, 1, 100, 101, 0].map(|shade| {
+        let keyframes = [0, 1, 100, 101].map(|shade| {
             let bytes = vec![shade + 50; packed_size(PixelFormat::I420, SIZE)];
             let frame = Frame::packed(PixelFormat::I420, SIZE, Timestamp::from_nanos(1), Box::new(bytes)).unwrap();
             encoder.encode(&Arc::new(frame), false).unwrap().unwrap().is_keyframe
         });
-        assert_eq!(keyframes, [true, false, true, false, true]);
+        assert_eq!(keyframes, [true, false, true, false]);
     }
 
     #[test]

@@ -2,7 +2,8 @@
 //!
 //! Such a picture is best encoded as a keyframe: predicted from the one before it takes several times the bytes, which no
 //! viewer's link has room for. OpenH264 has a look at each pixel for that, a twelfth of what it costs. Here some hundred
-//! short runs of luma all over the picture tell as much.
+//! short runs of luma all over the picture tell as much. Where each picture shows another scene (a lamp that flickers),
+//! keyframes are no remedy, and come seldom.
 
 /// Runs of luma in a row of them, and rows of runs.
 const RUNS: usize = 24;
@@ -13,10 +14,14 @@ const CHANGED: u32 = 5;
 /// So many of a hundred runs have changed in another scene: OpenH264's share.
 const CHANGED_PERCENT: usize = 85;
 
+/// Pictures between two cuts.
+const LEAST_PICTURES: u32 = 15;
+
 /// Compares each picture with the one before.
 #[derive(Debug, Default)]
 pub(super) struct SceneCut {
     runs: Vec<[u8; RUN_PIXELS]>,
+    since_cut: Option<u32>,
 }
 
 impl SceneCut {
@@ -38,7 +43,12 @@ impl SceneCut {
             }
             count += 1;
         }
-        changed * 100 > count * CHANGED_PERCENT
+        self.since_cut = self.since_cut.map(|pictures| pictures + 1).filter(|pictures| *pictures < LEAST_PICTURES);
+        let is_cut = changed * 100 > count * CHANGED_PERCENT && self.since_cut.is_none();
+        if is_cut {
+            self.since_cut = Some(0);
+        }
+        is_cut
     }
 }
 
@@ -73,6 +83,14 @@ mod tests {
         let somebody = |x: usize, y: usize| if (100..400).contains(&x) && y > 100 { 230 } else { room(x, y) };
         assert!(!is_cut(&picture(room), &picture(somebody)));
         assert!(!is_cut(&picture(room), &picture(|x, y| room(x, y) + (x * 7 + y * 13) % 9)));
+    }
+
+    #[test]
+    fn of_a_lamp_that_flickers_few_pictures_are_cuts() {
+        let mut cut = SceneCut::default();
+        let shades = [picture(|_, _| 30), picture(|_, _| 200)];
+        let cuts = (0..32).filter(|number| cut.is_cut(&shades[number % 2], SIZE.0, SIZE.0));
+        assert_eq!(cuts.collect::<Vec<_>>(), [1, 16, 31]);
     }
 
     #[test]

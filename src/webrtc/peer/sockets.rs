@@ -355,4 +355,46 @@ mod tests {
             }
         });
     }
+
+    #[test]
+    fn a_pictures_packets_leave_together_and_arrive_one_by_one() {
+        let tokio = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        tokio.block_on(async {
+            let viewer = UdpSocket::bind("127.0.0.1:0").unwrap();
+            viewer.set_nonblocking(true).unwrap();
+            let destination = viewer.local_addr().unwrap();
+            let bound = UdpSocket::bind("127.0.0.1:0").unwrap();
+            let socket = webrtc::runtime::Runtime::wrap_udp_socket(&Runtime::new(1), bound).unwrap();
+            if socket.max_gso_segments() == 1 {
+                return; // a kernel older than 4.18 sends each for itself
+            }
+            let packet = |sequence: u8, marker: u8, length: usize| {
+                let mut packet = vec![0x80, marker | 102, 0, sequence, 0, 0, 0, 0, 0, 0, 0, 1];
+                packet.resize(length, sequence);
+                packet
+            };
+            let mut received = [0; 2000];
+            for first in [0, 5] {
+                let picture = [
+                    packet(first, 0, 900),
+                    packet(first + 1, 0, 900),
+                    packet(first + 2, 0, 900),
+                    packet(first + 3, 0, 40),
+                    packet(first + 4, 0x80, 700),
+                ];
+                for contents in &picture {
+                    let transmit = Transmit { destination, ecn: None, contents, segment_size: None, src_ip: None };
+                    let sent = std::future::poll_fn(|context| socket.poll_send(context, &transmit)).await;
+                    assert_eq!(sent.unwrap(), contents.len());
+                    if contents.len() == 900 {
+                        assert!(viewer.recv(&mut received).is_err(), "the picture is not complete");
+                    }
+                }
+                for expected in &picture {
+                    let length = viewer.recv(&mut received).unwrap();
+                    assert_eq!(&received[..length], &expected[..]);
+                }
+            }
+        });
+    }
 }

@@ -19,6 +19,7 @@ pub mod barcode;
 mod layout;
 mod pacer;
 mod scene;
+mod words;
 
 /// One buffer being drawn, one waiting, one being encoded.
 const SPARE_BUFFERS: usize = 3;

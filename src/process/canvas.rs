@@ -44,6 +44,15 @@ pub struct Rect {
 }
 
 impl Rect {
+    /// Whether the two have a pixel in common.
+    #[must_use]
+    pub const fn meets(self, other: Self) -> bool {
+        self.x < other.x + other.width
+            && other.x < self.x + self.width
+            && self.y < other.y + other.height
+            && other.y < self.y + self.height
+    }
+
     fn halved(self) -> Self {
         let (right, bottom) = ((self.x + self.width).div_ceil(2), (self.y + self.height).div_ceil(2));
         Self { x: self.x / 2, y: self.y / 2, width: right - self.x / 2, height: bottom - self.y / 2 }

@@ -2,16 +2,16 @@
 //!
 //! Buffers go round: one that comes back from its viewer still holds an older picture, and a few bytes behind the
 //! pixels say which. Wiping that picture's moving parts away with pieces of the backdrop and drawing the new ones
-//! touches about a sixth of the picture. Everything is a function of the frame number and the time of day, in whole
+//! touches about an eighth of the picture; of the words it is only those letters that change. Everything is a function of the frame number and the time of day, in whole
 //! steps of two pixels, so that an encoder's motion search finds exact matches.
 
 use std::f32::consts::TAU;
 
 use super::backdrop;
-use super::layout::{Layout, Line, even, even_up};
+use super::layout::{Layout, even, even_up};
+use super::words::{Words, count, time_of_day};
 use crate::media::frame::{PixelFormat, packed_size};
 use crate::process::canvas::{Canvas, Colour, Rect, Sprite, line_rect};
-use crate::process::text::Face;
 
 const RED: [f32; 3] = [1.0, 0.30, 0.20];
 const AMBER: [f32; 3] = [1.0, 0.66, 0.16];
@@ -34,8 +34,8 @@ pub(super) struct Scene {
     orbs: [Orb; 2],
     scanner: Sprite,
     bead: Sprite,
-    clock: Option<(Line, Face)>,
-    counter: Option<(Line, Face)>,
+    clock: Option<Words>,
+    counter: Option<Words>,
 }
 
 /// A strip of colours that repeats itself and slides sideways.
@@ -80,8 +80,8 @@ impl Scene {
                 let side = even_up(layout.dial_radius as usize / 6).max(4);
                 Sprite::new((side, side), Colour::from_rgb(TEAL), marble)
             },
-            clock: clock.map(|line| (line, Face::new(line.letter, "0123456789:."))),
-            counter: counter.map(|line| (line, Face::new(line.letter, "UTC frame0123456789"))),
+            clock: clock.map(|line| Words::new(line, "0123456789:.", 235)),
+            counter: counter.map(|line| Words::new(line, "UTC frame0123456789", backdrop::LABEL_LUMA)),
             layout,
         }
     }
@@ -100,17 +100,33 @@ impl Scene {
             pixels.copy_from_slice(&self.backdrop);
         }
         let mut canvas = Canvas::new(pixels, self.layout.size);
-        for rect in previous.iter().flat_map(|previous| self.moving(*previous)) {
-            canvas.restore(rect, &self.backdrop);
+        let wiped = previous.map(|previous| self.moving(previous));
+        for rect in wiped.iter().flatten() {
+            canvas.restore(*rect, &self.backdrop);
+        }
+        let now = self.moving(moment);
+        let is_crossed = |line: Rect| wiped.iter().flatten().chain(&now).any(|rect| rect.meets(line));
+        let change = |words: &Option<Words>, text: fn(Moment) -> String| {
+            let words = words.as_ref()?;
+            let before = previous.filter(|_| !is_crossed(words.rect(0)));
+            Some(words.change(before.map(text), text(moment)))
+        };
+        let changes = [change(&self.clock, |at| time_of_day(at.unix_ms)), change(&self.counter, |at| count(at.number))];
+        let words = [&self.clock, &self.counter].into_iter().zip(&changes);
+        let words = words.filter_map(|(words, change)| words.as_ref().zip(change.as_ref()));
+        for (words, change) in words.clone() {
+            canvas.restore(words.rect(change.column), &self.backdrop);
         }
         self.draw_moving(&mut canvas, moment);
+        for (words, change) in words {
+            words.draw(&mut canvas, change);
+        }
         Note::write(note, moment);
     }
 
     /// What [`draw_moving`](Self::draw_moving) touches, ribbons aside: they cover themselves.
-    fn moving(&self, moment: Moment) -> [Rect; 7] {
+    fn moving(&self, moment: Moment) -> [Rect; 5] {
         let (from, to) = self.hand(moment);
-        let text = |part: &Option<(Line, Face)>| part.as_ref().map(|(line, _)| line.rect()).unwrap_or_default();
         let [one, other] = &self.orbs;
         [
             one.sprite.rect_at(one.place(moment.number, self.layout.stage)),
@@ -118,8 +134,6 @@ impl Scene {
             line_rect(from, to, self.hand_radius()),
             self.bead.rect_at(self.bead_place(moment.number)),
             self.scanner.rect_at(self.scanner_place(moment.number)),
-            text(&self.clock),
-            text(&self.counter),
         ]
     }
 
@@ -135,14 +149,6 @@ impl Scene {
         canvas.line(from, to, self.hand_radius(), Colour::from_rgb(RED));
         canvas.stamp(&self.bead, self.bead_place(moment.number));
         canvas.stamp(&self.scanner, self.scanner_place(moment.number));
-        if let Some((line, face)) = &self.clock {
-            face.draw(canvas, (line.x, line.y), &time_of_day(moment.unix_ms), 235);
-        }
-        if let Some((line, face)) = &self.counter {
-            let mut text = format!("UTC  frame {}", moment.number);
-            text.truncate(line.columns);
-            face.draw(canvas, (line.x, line.y), &text, backdrop::LABEL_LUMA);
-        }
     }
 
     /// The second hand's ends.
@@ -268,12 +274,6 @@ fn marble(x: f32, y: f32) -> f32 {
     edge * (0.25 + 0.75 * shine)
 }
 
-/// `12:34:56.789`, in UTC.
-fn time_of_day(unix_ms: u64) -> String {
-    let (seconds, millis) = (unix_ms / 1000 % 86_400, unix_ms % 1000);
-    format!("{:02}:{:02}:{:02}.{millis:03}", seconds / 3600, seconds / 60 % 60, seconds % 60)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -315,6 +315,20 @@ mod tests {
     }
 
     #[test]
+    fn words_are_whole_in_every_picture_of_some_seconds() {
+        for size in [(640, 480), (1280, 720), (176, 144)] {
+            let scene = Scene::new(size, 30);
+            let mut buffers = [vec![0; scene.buffer_size()], vec![0; scene.buffer_size()]];
+            for number in 900..1400 {
+                let moment = Moment { number, unix_ms: 1_760_000_000_000 + number * 33 };
+                let buffer = &mut buffers[number as usize % 2];
+                scene.draw(buffer, moment);
+                assert!(*buffer == drawn(&scene, moment), "{size:?} frame {number}");
+            }
+        }
+    }
+
+    #[test]
     fn the_largest_and_the_oddest_shapes_can_be_drawn() {
         for size in [(4096, 4096), (4096, 32), (32, 4096)] {
             let scene = Scene::new(size, 120);
@@ -339,20 +353,14 @@ mod tests {
     #[test]
     fn the_words_are_in_the_picture() {
         let scene = Scene::new((1280, 720), 30);
-        let (line, _) = scene.clock.as_ref().unwrap();
+        let line = scene.clock.as_ref().unwrap().rect(0);
         let clock = |unix_ms| {
             let picture = drawn(&scene, Moment { number: 0, unix_ms });
-            let rows = picture.chunks_exact(1280).skip(line.y).take(line.letter);
-            rows.map(|row| row[line.x..line.x + line.rect().width].to_vec()).collect::<Vec<_>>()
+            let rows = picture.chunks_exact(1280).skip(line.y).take(line.height);
+            rows.map(|row| row[line.x..line.x + line.width].to_vec()).collect::<Vec<_>>()
         };
         assert_ne!(clock(1_760_000_000_000), clock(1_760_000_000_001));
         assert!(clock(0).iter().flatten().filter(|luma| **luma == 235).count() > 1000);
-    }
-
-    #[test]
-    fn the_time_of_day_is_utc() {
-        assert_eq!(time_of_day(0), "00:00:00.000");
-        assert_eq!(time_of_day(1_760_000_000_123), "08:53:20.123");
     }
 
     #[test]

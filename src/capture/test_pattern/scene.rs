@@ -2,8 +2,9 @@
 //!
 //! Buffers go round: one that comes back from its viewer still holds an older picture, and a few bytes behind the
 //! pixels say which. Wiping that picture's moving parts away with pieces of the backdrop and drawing the new ones
-//! touches about an eighth of the picture; of the words it is only those letters that change. Everything is a function of the frame number and the time of day, in whole
-//! steps of two pixels, so that an encoder's motion search finds exact matches.
+//! touches about an eighth of the picture; of the words it is only those letters that change. Everything is a function of
+//! the frame number and the time of day, in whole steps of two pixels, so that an encoder's motion search finds exact
+//! matches.
 
 use std::f32::consts::TAU;
 

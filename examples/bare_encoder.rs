@@ -39,6 +39,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         .max_frame_rate(FrameRate::from_hz(f32::from(framerate)))
         .skip_frames(false)
         .num_threads(1)
+        .background_detection(false)
         .intra_frame_period(IntraFramePeriod::from_num_frames(0));
     let mut encoder = Encoder::with_api_config(OpenH264API::from_source(), config)?;
     let mut source = TestPattern::new(resolution, u32::from(framerate));

@@ -49,6 +49,9 @@ impl OpenH264Encoder {
             .intra_frame_period(IntraFramePeriod::from_num_frames(0))
             // `SceneCut` does it for less.
             .scene_change_detect(false)
+            // It skips what changes little, and so keeps what a moving thing left behind: specks of its colours, until a keyframe
+            // comes; here none comes for hours (docs/decisions/0011).
+            .background_detection(false)
             .vui(COLOURS);
         let library = Library::with_api_config(OpenH264API::from_source(), config)?;
         let mut encoder = Self { library, size, scene_cut: SceneCut::default() };
@@ -115,7 +118,8 @@ impl Encoder for OpenH264Encoder {
 mod tests {
     use super::*;
     use crate::base::clock::Timestamp;
-    use crate::media::frame::packed_size;
+    use crate::media::frame::{FramePool, packed_size};
+    use crate::process::h264_decode::H264Decoder;
 
     const SIZE: (usize, usize) = (64, 48);
 
@@ -160,6 +164,48 @@ mod tests {
             encoder.encode(&Arc::new(frame), false).unwrap().unwrap().is_keyframe
         });
         assert_eq!(keyframes, [true, false, true, false]);
+    }
+
+    /// A coloured ball with a soft edge on a dark background that grows lighter downwards: it crosses the picture, and is gone.
+    fn ball(number: usize, (width, height): (usize, usize)) -> Vec<u8> {
+        let (centre, radius) = ((number as f32 * 4.0, height as f32 / 2.0), height as f32 / 5.0);
+        let cover = |x: usize, y: usize| {
+            let distance = (x as f32 - centre.0).hypot(y as f32 - centre.1) / radius;
+            ((1.0 - distance) * 8.0).clamp(0.0, 1.0)
+        };
+        let plane = |step: usize, slope: f32, background: f32, ball: f32| {
+            let rows = (0..height).step_by(step);
+            let sample = move |x, y| {
+                let background = background + y as f32 / height as f32 * slope;
+                (background + (ball - background) * cover(x, y)) as u8
+            };
+            rows.flat_map(move |y| (0..width).step_by(step).map(move |x| sample(x, y))).collect::<Vec<u8>>()
+        };
+        [plane(1, 12.0, 22.0, 110.0), plane(2, 4.0, 136.0, 60.0), plane(2, 4.0, 126.0, 180.0)].concat()
+    }
+
+    #[test]
+    fn what_has_moved_on_leaves_nothing_behind() {
+        let size = (320, 240);
+        let mut encoder = OpenH264Encoder::new(size, 30, 500_000).unwrap();
+        let mut decoder = H264Decoder::new(FramePool::new(2)).unwrap();
+        let mut seen = None;
+        for number in 0..100 {
+            let at = Timestamp::from_nanos(number as u64 + 1);
+            let picture = Frame::packed(PixelFormat::I420, size, at, Box::new(ball(number, size))).unwrap();
+            let unit = encoder.encode(&Arc::new(picture), false).unwrap().unwrap();
+            let unit = Frame::packed(PixelFormat::H264, size, at, Box::new(unit.data.to_vec())).unwrap();
+            seen = decoder.decode(&unit).unwrap().or(seen);
+        }
+        let (seen, source) = (seen.unwrap(), ball(99, size));
+        let mut source = source.as_slice();
+        for plane in 0..3 {
+            let shown = seen.plane(plane);
+            let (expected, rest) = source.split_at(shown.len());
+            source = rest;
+            let worst = shown.iter().zip(expected).map(|(one, other)| one.abs_diff(*other)).max();
+            assert!(worst <= Some(4), "plane {plane} is off by {worst:?}");
+        }
     }
 
     #[test]

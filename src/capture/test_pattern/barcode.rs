@@ -34,16 +34,18 @@ pub const fn strip_height(height: usize) -> usize {
     if rows < 8 { 8 } else { rows & !1 }
 }
 
-/// Draws the strip for `unix_ms` into an unpadded luma plane. Its chroma must be neutral already.
+/// Draws the strip for `unix_ms` into an unpadded luma plane. Its chroma must be neutral already, and whatever its first row has
+/// the rows below must have too: cells that have the right shade already are not touched.
 pub(super) fn draw(luma: &mut [u8], (width, height): (usize, usize), unix_ms: u64) {
     let word = word_of(low_32_bits(unix_ms));
     let strip = &mut luma[..width * strip_height(height).min(height)];
-    let (first, rest) = strip.split_at_mut(width);
     for cell in 0..CELLS {
-        let is_white = word >> (CELLS - 1 - cell) & 1 == 1;
-        first[cell_start(cell, width)..cell_start(cell + 1, width)].fill(if is_white { 235 } else { 16 });
+        let shade = if word >> (CELLS - 1 - cell) & 1 == 1 { 235 } else { 16 };
+        let columns = cell_start(cell, width)..cell_start(cell + 1, width);
+        if strip.get(columns.start).is_some_and(|old| *old != shade) {
+            strip.chunks_exact_mut(width).for_each(|row| row[columns.clone()].fill(shade));
+        }
     }
-    rest.chunks_exact_mut(width).for_each(|row| row.copy_from_slice(first));
 }
 
 /// The time in the strip of a picture's luma plane, in milliseconds modulo 2^32. `None` when there is no strip, or

@@ -44,7 +44,7 @@ impl Layout {
     pub(super) fn new((width, height): (usize, usize)) -> Self {
         let band = |y: usize, height: usize| Rect { x: 0, y, width, height };
         let strip = band(0, strip_height(height));
-        let ribbon = even(height / 30);
+        let ribbon = even(height / 60);
         let bars = even(height / 10);
         let stage = band(strip.height + ribbon, height - bars - strip.height - 2 * ribbon);
         let upper = band(strip.height, ribbon);

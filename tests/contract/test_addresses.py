@@ -1,4 +1,4 @@
-"""By which addresses a viewer may come, in a network namespace of the test's own."""
+"""By which addresses and ways a viewer may come, in a network namespace of the test's own."""
 
 from __future__ import annotations
 
@@ -11,10 +11,13 @@ import pytest
 
 HERE = Path(__file__).resolve().parent
 IPV6, LINK_LOCAL = "fd00:7065:7263::7", "169.254.7.7"
+WIDE, NARROW = 65536, 1000
 
-# One interface as a camera has it that hangs on a laptop's cable.
+# One interface as a camera has it that hangs on a laptop's cable. Packets to an address of its own go by lo.
 NETWORK = f"""
 ip link set lo up
+ip link set lo mtu $1
+shift
 ip link add cable type veth peer name far
 ip link set far up
 ip link set cable up
@@ -26,7 +29,15 @@ exec "$@"
 
 @pytest.mark.parametrize("address", [IPV6, LINK_LOCAL])
 def test_a_viewer_comes_by_ipv6_and_by_a_link_local_address(address):
-    command = ["unshare", "--net", "--map-root-user", "sh", "-ec", NETWORK, "sh", sys.executable, __file__, address]
+    see_a_picture(address, WIDE)
+
+
+def test_a_viewer_comes_through_a_tunnel_that_takes_only_short_packets():
+    see_a_picture(LINK_LOCAL, NARROW)
+
+
+def see_a_picture(address: str, mtu: int):
+    command = ["unshare", "--net", "--map-root-user", "sh", "-ec", NETWORK, "sh", str(mtu), sys.executable, __file__, address]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.strip() == f"a picture came by {address}"

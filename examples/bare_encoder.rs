@@ -1,8 +1,11 @@
 //! What the encoder alone costs: the test pattern through OpenH264, paced as a camera, and nothing else.
 //!
-//! `scripts/bench` holds the server's CPU against this. `bare_encoder [SECONDS [WIDTHxHEIGHT [FPS [BIT/S]]]]`
-//! prints one JSON object. It uses the `openh264` crate directly, so that a change in perch's own encoder
-//! shows up as a difference instead of moving both figures.
+//! `scripts/bench` holds the server's CPU against this. `bare_encoder [SECONDS [WIDTHxHEIGHT [FPS [BIT/S [ahead]]]]]`
+//! prints one JSON object; `ahead`: the pictures are drawn before it begins. It uses the `openh264` crate directly, so
+//! that a change in perch's own encoder shows up as a difference instead of moving both figures.
+
+#[path = "pictures/drawn_ahead.rs"]
+mod pictures;
 
 use std::error::Error;
 use std::time::{Duration, Instant};
@@ -14,6 +17,7 @@ use openh264::encoder::{
 use openh264::formats::YUVSlices;
 use perch::capture::test_pattern::TestPattern;
 use perch::capture::{CameraSource, Resolution};
+use pictures::DrawnAhead;
 
 /// CPU time that `clock` has counted.
 fn cpu_time(clock: libc::clockid_t) -> Duration {
@@ -42,7 +46,10 @@ fn main() -> Result<(), Box<dyn Error>> {
         .background_detection(false)
         .intra_frame_period(IntraFramePeriod::from_num_frames(0));
     let mut encoder = Encoder::with_api_config(OpenH264API::from_source(), config)?;
-    let mut source = TestPattern::new(resolution, u32::from(framerate));
+    let mut source: Box<dyn CameraSource> = match arguments.next().as_deref() {
+        Some("ahead") => Box::new(DrawnAhead::new(resolution, framerate)?),
+        _ => Box::new(TestPattern::new(resolution, u32::from(framerate))),
+    };
 
     let (mut frames, mut bytes, mut encoding) = (0_u32, 0, Duration::ZERO);
     let (start, cpu_start) = (Instant::now(), cpu_time(libc::CLOCK_PROCESS_CPUTIME_ID));

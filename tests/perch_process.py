@@ -63,7 +63,7 @@ def camera_metric(name: str, camera: str = "main") -> str:
 class Perch:
     """A running perch. `config` is the text of a perch.toml; `args` are flags (`--listen` is added).
 
-    `port` is a free one unless given; `example` runs that program, which takes perch's flags, instead."""
+    `port` is a free one unless given; `example`, or the path `program`, runs that program, which takes perch's flags, instead."""
 
     def __init__(
         self,
@@ -73,11 +73,12 @@ class Perch:
         ready: bool = True,
         port: int | None = None,
         example: str | None = None,
+        program: str | None = None,
     ):
         self.folder = tempfile.TemporaryDirectory(prefix="perch-test-")
         self.port = port or free_port()
         self.url = f"http://127.0.0.1:{self.port}"
-        command = [example_binary(example) if example else perch_binary()]
+        command = [program or (example_binary(example) if example else perch_binary())]
         if config is not None:
             path = Path(self.folder.name) / "perch.toml"
             path.write_text(config)

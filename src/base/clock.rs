@@ -17,7 +17,9 @@ impl Timestamp {
         let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
         // SAFETY: `time` is a valid, writable timespec; CLOCK_MONOTONIC always exists on Linux.
         unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut time) };
-        Self::from_nanos(time.tv_sec.cast_unsigned() * 1_000_000_000 + time.tv_nsec.cast_unsigned())
+        // Neither is ever negative. Both have 32 bits on a machine of as many.
+        let [seconds, nanos] = [u64::try_from(time.tv_sec), u64::try_from(time.tv_nsec)].map(Result::unwrap_or_default);
+        Self::from_nanos(seconds * 1_000_000_000 + nanos)
     }
 
     /// The point `nanos` nanoseconds after the clock's start.
@@ -58,7 +60,7 @@ pub fn thread_cpu_time() -> Duration {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: `time` is a valid, writable timespec; CLOCK_THREAD_CPUTIME_ID always exists on Linux.
     unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &raw mut time) };
-    Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap_or(0))
+    Duration::new(u64::try_from(time.tv_sec).unwrap_or(0), u32::try_from(time.tv_nsec).unwrap_or(0))
 }
 
 #[cfg(test)]
